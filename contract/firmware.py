@@ -1,0 +1,132 @@
+"""Firmware releases, and the register block by which a device is updated over Modbus.
+
+A release is signed with ed25519 over `signed_bytes`; device and edge agent check the signature
+and the hash of the image before the inactive slot is touched or booted.
+"""
+
+import hashlib
+from enum import IntEnum
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Meta, Struct
+
+from contract.errors import Malformed, Refused
+
+MAX_IMAGE_BYTES = 64 * 1024
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """One signed firmware image for one machine type."""
+
+    machine_type: Annotated[str, Meta(min_length=1, max_length=64)]
+    version: Annotated[str, Meta(pattern=r"^\d{1,3}\.\d{1,3}\.\d{1,3}$")]
+    size_bytes: Annotated[int, Meta(gt=0, le=MAX_IMAGE_BYTES)]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
+    url: Annotated[str, Meta(max_length=500)] = ""
+    """Where the image can be fetched; not signed, since the hash is."""
+
+
+def signed_bytes(machine_type: str, version: str, size_bytes: int, sha256: str) -> bytes:
+    """Return what the signature covers: everything that decides whether an image may run."""
+    return msgspec.json.encode(
+        {
+            "machine_type": machine_type,
+            "sha256": sha256,
+            "size_bytes": size_bytes,
+            "version": version,
+        }
+    )
+
+
+def sign(key: Ed25519PrivateKey, machine_type: str, version: str, image: bytes) -> Release:
+    """Make a release of an image. Belongs where the key lives, never on the gateway."""
+    digest = hashlib.sha256(image).hexdigest()
+    signature = key.sign(signed_bytes(machine_type, version, len(image), digest)).hex()
+    return Release(
+        machine_type=machine_type,
+        version=version,
+        size_bytes=len(image),
+        sha256=digest,
+        signature=signature,
+    )
+
+
+def verify(release: Release, image: bytes, key: Ed25519PublicKey) -> None:
+    """Check that the image is what the release says and that the key's owner said so.
+
+    Raises:
+        Refused: wrong size, hash or signature.
+    """
+    if len(image) != release.size_bytes:
+        raise Refused(f"image has {len(image)} bytes, the release says {release.size_bytes}")
+    if hashlib.sha256(image).hexdigest() != release.sha256:
+        raise Refused("image does not have the hash that the release says")
+    try:
+        key.verify(
+            bytes.fromhex(release.signature),
+            signed_bytes(release.machine_type, release.version, release.size_bytes, release.sha256),
+        )
+    except InvalidSignature as error:
+        raise Refused("release is not signed by the key that this device trusts") from error
+
+
+def version_number(version: str) -> int:
+    """Return ``major * 1000000 + minor * 1000 + patch``, as the version register shows it (UINT32)."""
+    major, minor, patch = (int(part) for part in version.split("."))
+    return major * 1_000_000 + minor * 1_000 + patch
+
+
+def version_text(number: float) -> str:
+    """Read a version register back.
+
+    Raises:
+        Malformed: no version can have this number.
+    """
+    value = int(number)
+    if value != number or not 0 <= value < 1_000_000_000:
+        raise Malformed(f"{number} is no firmware version number")
+    return f"{value // 1_000_000}.{value // 1_000 % 1_000}.{value % 1_000}"
+
+
+# The update block: holding registers at the machine type's ``firmware_block`` address. Words are
+# offsets from there. The writer sends BEGIN, then for each chunk its byte offset, its length and
+# its data, then the signature's 32 words, VERIFY, BOOT_TRIAL, and CONFIRM when satisfied.
+BLOCK_CONTROL = 0  # write an UpdateControl
+BLOCK_STATE = 1  # read an UpdateState
+BLOCK_OFFSET = 2  # two words, big-endian: byte offset of the chunk
+BLOCK_LENGTH = 4  # bytes in the chunk, 1..CHUNK_BYTES
+BLOCK_VERSION = 5  # two words: version_number of the image being sent
+BLOCK_SIZE = 7  # two words: bytes of the image being sent
+BLOCK_SIGNATURE = 9  # 32 words: ed25519 signature over signed_bytes
+BLOCK_DATA = 41  # CHUNK_WORDS words
+CHUNK_WORDS = 64
+CHUNK_BYTES = 2 * CHUNK_WORDS
+BLOCK_WORDS = BLOCK_DATA + CHUNK_WORDS
+
+
+class UpdateControl(IntEnum):
+    """What the writer asks of the bootloader."""
+
+    BEGIN = 1
+    STORE_CHUNK = 2
+    VERIFY = 3
+    BOOT_TRIAL = 4
+    CONFIRM = 5
+    ABORT = 6
+
+
+class UpdateState(IntEnum):
+    """Where the bootloader stands."""
+
+    IDLE = 0
+    RECEIVING = 1
+    VERIFIED = 2
+    REJECTED = 3
+    TRIAL = 4
+    """Runs the new image; falls back to the old one at the next boot or after its trial time."""
+    CONFIRMED = 5
+    FELL_BACK = 6
