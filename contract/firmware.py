@@ -8,7 +8,6 @@ import hashlib
 from enum import IntEnum
 from typing import Annotated
 
-import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta, Struct
@@ -32,14 +31,7 @@ class Release(Struct, frozen=True, kw_only=True):
 
 def signed_bytes(machine_type: str, version: str, size_bytes: int, sha256: str) -> bytes:
     """Return what the signature covers: everything that decides whether an image may run."""
-    return msgspec.json.encode(
-        {
-            "machine_type": machine_type,
-            "sha256": sha256,
-            "size_bytes": size_bytes,
-            "version": version,
-        }
-    )
+    return f"farfix-release-v1 {machine_type} {version} {size_bytes} {sha256}".encode()
 
 
 def sign(key: Ed25519PrivateKey, machine_type: str, version: str, image: bytes) -> Release:
@@ -75,7 +67,7 @@ def verify(release: Release, image: bytes, key: Ed25519PublicKey) -> None:
 
 
 def version_number(version: str) -> int:
-    """Return ``major * 1000000 + minor * 1000 + patch``, as the version register shows it (UINT32)."""
+    """Return ``major * 1000000 + minor * 1000 + patch``: the number in the version register."""
     major, minor, patch = (int(part) for part in version.split("."))
     return major * 1_000_000 + minor * 1_000 + patch
 

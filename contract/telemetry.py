@@ -65,7 +65,8 @@ class TelemetryBatch(Message, frozen=True, kw_only=True, omit_defaults=True):
                 len(rows) != len(self.times_ns) or any(len(row) != width for row in rows)
             ):
                 raise Malformed(
-                    f"{label} must have {len(self.times_ns)} rows of {width}, one per tick and signal"
+                    f"{label} must have {len(self.times_ns)} rows of {width}: one per tick, "
+                    "one column per signal"
                 )
         if any(v is not None and not math.isfinite(v) for row in self.values for v in row):
             raise Malformed("values must be finite numbers or null")

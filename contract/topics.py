@@ -90,7 +90,7 @@ def parse(topic: str) -> Topic:
     if len(parts) != 6 or "/".join(parts[:2]) != PREFIX:
         raise Malformed(f"topic {topic[:200]!r} is not {PREFIX}/partition/site/device/channel")
     _, _, part, site, device, channel = parts
-    if channel not in Channel:
+    if channel not in list(Channel):
         raise Malformed(f"topic {topic[:200]!r} ends in no known channel: {', '.join(Channel)}")
     if part != str(partition(name(device))):
         raise Malformed(
