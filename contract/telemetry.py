@@ -13,7 +13,7 @@ MAX_SIGNALS = 256
 MAX_TICKS = 1000
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
-TimeNs = Annotated[int, Meta(ge=0, lt=2**63)]
+TimeNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """Event time: nanoseconds since 1970-01-01 UTC, taken where the value was read."""
 
 
