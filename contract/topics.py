@@ -105,3 +105,8 @@ def subscriptions(channel: Channel, worker: int = 0, workers: int = 1) -> list[s
     if workers == 1:
         return [f"{PREFIX}/+/+/+/{channel}"]
     return [f"{PREFIX}/{p}/+/+/{channel}" for p in range(worker, PARTITIONS, workers)]
+
+
+def site_filter(site: str, channel: Channel) -> str:
+    """Return the filter of all devices' channel on one site, or on every site for ``+``."""
+    return f"{PREFIX}/+/{site if site == '+' else name(site)}/+/{channel}"
