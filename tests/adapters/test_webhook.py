@@ -46,7 +46,7 @@ class Receiver:
                 except BrokenPipeError:
                     self.close_connection = True
 
-            def log_message(self, *_: object) -> None:  # type: ignore[override]
+            def log_message(self, *_: object) -> None:
                 """Keep the test's output quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
