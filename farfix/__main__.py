@@ -1,0 +1,151 @@
+"""The command line: ``farfix VERB``. Each verb loads only what it needs.
+
+Exit codes: 0 all well, 1 it did not work, 2 what was asked for makes no sense (options, files).
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contract.errors import FarfixError, Malformed
+
+app = typer.Typer(
+    name="farfix",
+    help="Find machines going wrong, repair them remotely, verify, and dispatch only what is left.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+release = typer.Typer(no_args_is_help=True, help="Make signing keys and sign firmware.")
+app.add_typer(release, name="release")
+
+File = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
+
+
+@app.command()
+def edge(config: File) -> None:
+    """Run the edge agent beside the machines."""
+    from edge.__main__ import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    run(config)
+
+
+@app.command()
+def cloud(config: File) -> None:
+    """Run the gateway in the service centre."""
+    from cloud.__main__ import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    run(config)
+
+
+@app.command()
+def sim(fleet: File) -> None:
+    """Run simulated machines that can be broken on purpose."""
+    from firmware_sim.__main__ import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    run(fleet)
+
+
+@app.command()
+def demo(
+    minutes: Annotated[float, typer.Option(min=1, max=120, help="How long to run.")] = 6,
+    machines: Annotated[int, typer.Option(min=3, max=60, help="How many machines.")] = 9,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same faults.")] = 7,
+    headless: Annotated[bool, typer.Option(help="End when done, with plain lines.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Run the whole product: machines break, are repaired remotely, or get a ticket."""
+    from farfix.demo.run import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    raise typer.Exit(run(minutes, machines, seed, headless=headless, report_file=report))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Recorded telemetry, one row per instant.")],
+    machine_type: Annotated[str, typer.Option(help="What kind of machine recorded it.")],
+    device: Annotated[str, typer.Option(help="Name for the machine.")],
+    speed: Annotated[float, typer.Option(min=0.1, max=1000, help="Times real time.")] = 60,
+    commissioning_rows: Annotated[
+        int, typer.Option(min=20, help="Healthy rows at the beginning to learn from.")
+    ] = 400,
+) -> None:
+    """Send a recording through MQTT and the whole loop as if it were live."""
+    from farfix.replay import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    raise typer.Exit(run(file, machine_type, device, speed, commissioning_rows))
+
+
+@app.command()
+def validate(files: Annotated[list[Path], typer.Argument(help="TOML files of any kind.")]) -> None:
+    """Check configs, fleet files, machine types and playbooks; say what is wrong and where."""
+    from farfix.validate import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    raise typer.Exit(run(files))
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="A gateway's or agent's config.")] = None,
+) -> None:
+    """Look for what would keep Farfix from working here, and say what to do about it."""
+    from farfix.doctor import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    raise typer.Exit(run(config))
+
+
+@app.command()
+def topic(site: str, device: str) -> None:
+    """Print a device's partition and its MQTT topics."""
+    from contract import topics  # noqa: PLC0415 - verbs load only what they need
+
+    print(f"partition {topics.partition(topics.name(device))} of {topics.PARTITIONS}")
+    for channel in topics.Channel:
+        print(topics.build(site, device, channel))
+
+
+@app.command()
+def secret() -> None:
+    """Print a new secret for signing webhooks."""
+    from cloud.adapters.webhook import new_secret  # noqa: PLC0415 - verbs load only what they need
+
+    print(new_secret())
+
+
+@release.command()
+def keygen(key: Annotated[Path, typer.Argument(help="File to make for the private key.")]) -> None:
+    """Make a signing key; prints the public key that devices shall trust."""
+    from farfix import releases  # noqa: PLC0415 - verbs load only what they need
+
+    print(releases.make_key(key))
+
+
+@release.command()
+def sign(
+    image: Annotated[Path, typer.Argument(help="The firmware image.")],
+    key: Annotated[Path, typer.Option(help="Private key from `release keygen`.")],
+    machine_type: Annotated[str, typer.Option(help="What kind of machine it is for.")],
+    version: Annotated[str, typer.Option(help="For example 1.1.0.")],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("release.json"),
+) -> None:
+    """Sign a firmware image; the file that comes out is for `POST /api/releases`."""
+    from farfix import releases  # noqa: PLC0415 - verbs load only what they need
+
+    releases.sign_file(image, key, machine_type, version, out)
+    print(f"{out}: {machine_type} {version}, signed")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except FarfixError as error:
+        print(f"farfix: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, Malformed) else 1)
+
+
+if __name__ == "__main__":
+    main()
