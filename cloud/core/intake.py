@@ -1,0 +1,90 @@
+"""What has been received, what may be acknowledged, and what counts as fresh.
+
+Every run of a sender (``boot``) numbers its batches from 1. The gateway keeps one `Position` per
+device and boot and acknowledges `Position.contiguous`: all of that is durable here, so the sender
+may forget it. Whatever lies above stays with the sender until the gap before it is filled.
+
+Batches without boot and sequence have no position and no acknowledgement. They are deduplicated by
+event time: a row is stored under its time, so storing it twice changes nothing, and an instant that
+is not newer than the newest of its device is `Freshness.LATE`, so it never acts twice.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+BEYOND_MAX = 4096
+"""So many batches are remembered above a gap; what comes beyond is left with the sender."""
+
+
+class Position(Struct, frozen=True):
+    """What has been received of one boot of one device."""
+
+    contiguous: int = 0
+    """Every batch up to and including this one is here, or will never come."""
+    beyond: frozenset[int] = frozenset()
+    """Batches that are here although one before them is missing."""
+
+
+def accept(position: Position, sequence: int, oldest: int = 0) -> tuple[Position, bool]:
+    """Take a batch's number and tell whether the batch is to be kept.
+
+    Args:
+        position: what had been received before.
+        sequence: the batch's number, from 1.
+        oldest: lowest number that the sender still holds, 0 if it does not say. What is below
+            will never come, so the gap is closed; a batch cannot raise it above itself.
+
+    Returns:
+        The new position, and false for a batch that is here already, that its sender had given up,
+        or that lies so far above a gap that it must be sent again later. Only the last kind is
+        not covered by the new position, so its sender keeps it.
+    """
+    contiguous = max(position.contiguous, min(oldest, sequence) - 1)
+    beyond = position.beyond
+    fresh = sequence > contiguous and sequence not in beyond
+    if fresh and sequence > contiguous + 1 and len(beyond) >= BEYOND_MAX:
+        fresh = False
+    elif fresh:
+        beyond |= {sequence}
+    while contiguous + 1 in beyond:
+        contiguous += 1
+    return Position(contiguous, frozenset(s for s in beyond if s > contiguous)), fresh
+
+
+class Freshness(StrEnum):
+    """What a reading may be used for."""
+
+    LIVE = "live"
+    """Shows the machine as it is: may open a case and may prove a recovery."""
+    LATE = "late"
+    """True, but past: stored, and never taken for the machine's present state."""
+    FUTURE = "future"
+    """Its time has not come: the sender's clock jumped. To be quarantined."""
+
+
+class Limits(Struct, frozen=True):
+    """How far a reading's time may be from the gateway's clock."""
+
+    late_after_s: float = 120.0
+    ahead_max_s: float = 300.0
+
+
+def freshness(
+    time_ns: int, *, historical: bool, newest_ns: int, now_ns: int, limits: Limits
+) -> Freshness:
+    """Classify one instant of a device.
+
+    Args:
+        time_ns: event time of the instant.
+        historical: the sender says that it was held back by an outage.
+        newest_ns: newest event time already seen of the device, 0 if none.
+        now_ns: the gateway's plant time.
+        limits: how far apart the clocks may be.
+    """
+    if time_ns > now_ns + round(limits.ahead_max_s * 1e9):
+        return Freshness.FUTURE
+    too_old = time_ns < now_ns - round(limits.late_after_s * 1e9)
+    if historical or too_old or time_ns <= newest_ns:
+        return Freshness.LATE
+    return Freshness.LIVE
