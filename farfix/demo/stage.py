@@ -20,7 +20,7 @@ TITLES = {
     "air_compressor": "Air compressor",
     "chiller": "Packaged chiller",
 }
-USERS = [User("gateway"), *(User(f"edge-{site}", site) for site in SITES)]
+USERS = [User("gateway"), User("witness"), *(User(f"edge-{site}", site) for site in SITES)]
 
 
 class Stage(Struct, frozen=True):
@@ -44,6 +44,16 @@ class Stage(Struct, frozen=True):
     def sites(self) -> list[str]:
         """Sites that have machines."""
         return sorted({machine.site for machine in self.machines})
+
+    @property
+    def series(self) -> Path:
+        """The gateway's telemetry."""
+        return self.folder / "cloud" / "series.db"
+
+    @property
+    def spools(self) -> list[Path]:
+        """What the edge agents keep."""
+        return [self.folder / f"edge-{site}" / "edge.db" for site in self.sites]
 
     @property
     def config(self) -> dict[str, Path]:
