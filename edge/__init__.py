@@ -1,0 +1,1 @@
+"""The program beside the machines: polls, keeps, publishes, and carries out commands."""

@@ -1,0 +1,1 @@
+"""The doors to the outside: clock, Modbus, disk, broker and firmware images."""

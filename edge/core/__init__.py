@@ -1,0 +1,1 @@
+"""Decisions of the edge agent: pure functions without clock, network or disk."""

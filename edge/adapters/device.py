@@ -1,0 +1,135 @@
+"""One machine on its bus, in terms of its machine type: signals, commands, update block."""
+
+import logging
+from collections.abc import Iterable
+
+from contract.errors import Refused
+from contract.firmware import BLOCK_STATE, UpdateState
+from contract.machines import MachineType, Register, RegisterKind
+from contract.telemetry import Quality, Reading
+from edge.adapters.clock import Clock
+from edge.adapters.modbus import Bus
+from edge.core import blocks, decode
+
+log = logging.getLogger(__name__)
+
+
+class Device:
+    """Reads and writes a machine by its register map."""
+
+    def __init__(self, name: str, machine: MachineType, bus: Bus, unit: int, clock: Clock) -> None:
+        self.name = name
+        self.machine = machine
+        self.bus = bus
+        self._unit = unit
+        self._clock = clock
+        self._places = blocks.places(machine.signals)
+        self._blocks = blocks.merge(self._places)
+        self._refused: set[str] = set()
+
+    def replan(self) -> None:
+        """Forget which registers were refused: the device may run another program now."""
+        self._blocks = blocks.merge(self._places)
+
+    async def read_tick(self) -> Reading:
+        """Read all signals; the time is when the first registers arrived.
+
+        Raises:
+            Unreachable: the device did not answer all requests.
+        """
+        time_ns = 0
+        values: dict[str, float | None] = {p.signal.name: None for p in self._places}
+        quality = dict.fromkeys(values, Quality.BAD)
+        pending, planned = list(self._blocks), []
+        while pending:
+            block = pending.pop(0)
+            try:
+                answer = await self._read(block)
+            except Refused as error:
+                if len(block.places) > 1:
+                    pending[:0] = blocks.split(block)
+                    continue
+                self._warn_of_map(block, error)
+            else:
+                for place in block.places:
+                    values[place.signal.name], quality[place.signal.name] = decode.decode(
+                        place.signal, place.register, block.words(place, answer)
+                    )
+            time_ns = time_ns or self._clock.now_ns()
+            planned.append(block)
+        self._blocks = planned
+        return Reading(time_ns, values, quality)
+
+    async def read_values(self, names: Iterable[str]) -> dict[str, float | None]:
+        """Read a few signals now; one without a valid value, or without registers, is ``None``.
+
+        Raises:
+            Unreachable: the device did not answer.
+        """
+        values: dict[str, float | None] = dict.fromkeys(names)
+        for block in blocks.merge(p for p in self._places if p.signal.name in values):
+            for single in blocks.split(block):
+                place = single.places[0]
+                try:
+                    answer = await self._read(single)
+                except Refused:
+                    continue
+                value, quality = decode.decode(place.signal, place.register, answer)
+                values[place.signal.name] = value if quality <= Quality.UNCERTAIN else None
+        return values
+
+    async def read_register(self, register: Register) -> float | None:
+        """Read a register that need not be a signal.
+
+        Raises:
+            Unreachable: the device did not answer.
+            Refused: it has no such register.
+        """
+        words = await self.bus.read(self._unit, register.register, register.address, register.words)
+        return decode.value(register, words)
+
+    async def write(self, register: Register, value: float) -> None:
+        """Write a value given in its unit.
+
+        Raises:
+            Unreachable: no answer; the device may or may not have taken it.
+            Refused: the device said no.
+        """
+        words = decode.encode(register, value)
+        await self.bus.write(self._unit, register.register, register.address, words)
+
+    async def read_update_state(self, block: int) -> UpdateState:
+        """Read where the bootloader stands.
+
+        Raises:
+            Unreachable: the device did not answer.
+            Refused: it has no update block, or shows a state that we do not know.
+        """
+        (word,) = await self.bus.read(self._unit, RegisterKind.HOLDING, block + BLOCK_STATE, 1)
+        try:
+            return UpdateState(word)
+        except ValueError as error:
+            raise Refused(f"the update block shows state {word}, which we do not know") from error
+
+    async def write_words(self, address: int, words: list[int]) -> None:
+        """Write raw words to holding registers; raises like `write`."""
+        await self.bus.write(self._unit, RegisterKind.HOLDING, address, words)
+
+    async def _read(self, block: blocks.Block) -> list[int]:
+        return await self.bus.read(self._unit, block.kind, block.address, block.count)
+
+    def _warn_of_map(self, block: blocks.Block, error: Refused) -> None:
+        """Say once that a signal's register does not exist on the device."""
+        place = block.places[0]
+        if place.signal.name in self._refused:
+            return
+        self._refused.add(place.signal.name)
+        log.warning(
+            "%s: signal %s cannot be read at %s register %d (%s); its values are marked bad. "
+            "Check the machine type against the device.",
+            self.name,
+            place.signal.name,
+            block.kind,
+            block.address,
+            error,
+        )

@@ -1,0 +1,82 @@
+"""Which commands this agent has seen, and its answers, until the broker has them.
+
+Lives in the spool's file. A command is written down before it acts: if the agent dies in between,
+it answers "interrupted" afterwards and never acts twice.
+"""
+
+import sqlite3
+
+from contract import codec
+from contract.commands import Answer, AnswerStatus, Command
+
+KEEP_AFTER_EXPIRY_S = 7 * 86400
+"""An expired command cannot act; its answer is kept this long for whoever asks again."""
+
+
+class Memory:
+    """Commands by device and id."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def recall(self, device: str, command_id: str) -> Answer | None:
+        """Return the answer that was given to a command."""
+        row = self._db.execute(
+            "SELECT answer FROM command WHERE device = ? AND id = ?", (device, command_id)
+        ).fetchone()
+        return codec.decode(row[0], Answer) if row and row[0] else None
+
+    def start(self, device: str, command: Command) -> None:
+        """Write down that a command is about to act."""
+        self._db.execute(
+            "INSERT INTO command (device, id, expires_ns, published) VALUES (?, ?, ?, 1)",
+            (device, command.id, command.expires_ns),
+        )
+
+    def finish(self, device: str, command: Command, answer: Answer) -> None:
+        """Keep the answer, to be published."""
+        self._db.execute(
+            "INSERT INTO command (device, id, expires_ns, answer, published) VALUES (?, ?, ?, ?, 0)"
+            " ON CONFLICT (device, id) DO UPDATE SET answer = excluded.answer, published = 0",
+            (device, command.id, command.expires_ns, codec.encode(answer)),
+        )
+
+    def repeat(self, device: str, command_id: str) -> None:
+        """Publish a known answer once more."""
+        self._db.execute(
+            "UPDATE command SET published = 0 WHERE device = ? AND id = ? AND answer IS NOT NULL",
+            (device, command_id),
+        )
+
+    def unpublished(self, limit: int) -> list[tuple[str, str, bytes]]:
+        """Return device, command id and encoded answer of what the broker does not have yet."""
+        rows = self._db.execute(
+            "SELECT device, id, answer FROM command WHERE published = 0 LIMIT ?", (limit,)
+        )
+        return [(device, command_id, data) for device, command_id, data in rows]
+
+    def published(self, device: str, command_id: str) -> None:
+        """Note that the broker has the answer."""
+        self._db.execute(
+            "UPDATE command SET published = 1 WHERE device = ? AND id = ?", (device, command_id)
+        )
+
+    def after_restart(self, now_ns: int) -> int:
+        """Answer what a crash interrupted, forget what is long past; return how many answers."""
+        self._db.execute(
+            "DELETE FROM command WHERE published = 1 AND expires_ns < ?",
+            (now_ns - KEEP_AFTER_EXPIRY_S * 10**9,),
+        )
+        rows = self._db.execute("SELECT device, id FROM command WHERE answer IS NULL").fetchall()
+        for device, command_id in rows:
+            answer = Answer(
+                id=command_id,
+                status=AnswerStatus.FAILED,
+                at_ns=now_ns,
+                reason="interrupted: the agent stopped while it acted; it may have acted or not",
+            )
+            self._db.execute(
+                "UPDATE command SET answer = ?, published = 0 WHERE device = ? AND id = ?",
+                (codec.encode(answer), device, command_id),
+            )
+        return len(rows)
