@@ -1,0 +1,273 @@
+"""Moves that several rules share: change the phase, send a remedy, end well, or send a person.
+
+Every move returns the case and its effects, among them a sentence for the timeline that says what
+happened, what was tried, or what comes next.
+"""
+
+from msgspec import structs
+
+from cloud.core.evidence import NS, promising
+from cloud.core.limits import Fleet, Permission, Verdict, permit, start
+from cloud.core.states import (
+    ACTED,
+    MAY_HAVE_ACTED,
+    Announce,
+    Attempt,
+    Case,
+    Effect,
+    Escalation,
+    Mode,
+    Note,
+    OpenTicket,
+    Phase,
+    Plan,
+    Proof,
+    Reply,
+    SaveLabel,
+    SendCommand,
+    Step,
+    Topic,
+)
+from cloud.core.wording import listed, moment, span
+from contract.faults import UNKNOWN
+from contract.tickets import EscalationReason, Label
+
+Outcome = tuple[Case, tuple[Effect, ...]]
+
+EXPIRY_MIN_S = 60.0
+"""A command with less time than this before its expiry is not worth sending."""
+
+
+def enter(case: Case, phase: Phase, note: Note, **changes: object) -> Outcome:
+    """Go to a phase, announce it and say why."""
+    count = case.changes + 1
+    changed = structs.replace(case, phase=phase, changes=count, **changes)
+    return changed, (Announce(key=f"{case.case_id}/announce/{count}"), note)
+
+
+def escalate(case: Case, reason: EscalationReason, detail: str, now_ns: int) -> Outcome:
+    """Open the case's one ticket; nothing is tried remotely any more."""
+    said = f"Sends a technician, due by {moment(case.plan.due_ns)}: {detail}{in_flight(case)}"
+    moved, effects = enter(
+        case,
+        Phase.DISPATCHED,
+        Note(Topic.TICKET, said),
+        escalation=Escalation(reason=reason, detail=detail, at_ns=now_ns),
+    )
+    ticket = OpenTicket(key=f"{case.case_id}/ticket", reason=reason, detail=detail)
+    return moved, (ticket, *effects)
+
+
+def unsafe(case: Case, now_ns: int) -> Outcome:
+    """Send a person at once: nothing is tried remotely on a dangerous machine."""
+    detail = f"{case.title}: dangerous to people or plant, so nothing is tried remotely."
+    return escalate(case, EscalationReason.UNSAFE, detail, now_ns)
+
+
+def outlook(plan: Plan) -> str:
+    """Say what the plan will do."""
+    if not plan.steps:
+        return f"If it does not clear within {span(plan.observe_s)}, a technician is sent."
+    titles = listed([f"'{step.title}'" for step in plan.steps])
+    return (
+        f"If it does not clear within {span(plan.observe_s)}, plans {titles} "
+        f"(mode {plan.mode.value})."
+    )
+
+
+def in_flight(case: Case) -> str:
+    """Warn of a command that is out and cannot be called back."""
+    if case.phase is not Phase.FIXING:
+        return ""
+    last = case.attempt
+    return f" Beware: '{last.step.title}' may still act until {moment(last.expires_ns)}."
+
+
+def overdue(case: Case, now_ns: int) -> Outcome | None:
+    """Send a person when only a visit that starts now can still keep the promise."""
+    if now_ns < case.plan.escalate_at_ns:
+        return None
+    detail = (
+        f"The machine must run again by {moment(case.plan.due_ns)}; "
+        "only a visit that is ordered now can keep that."
+    )
+    return escalate(case, EscalationReason.SLA_DEADLINE, detail, now_ns)
+
+
+def exhausted(case: Case, now_ns: int) -> Outcome:
+    """Send a person because no remedy is left, and say what became of those there were."""
+    tried = [f"'{a.step.title}': {a.result.replace('_', ' ')}" for a in case.attempts]
+    told = f" Tried: {'; '.join(tried)}." if tried else ""
+    if any(a.reply in ACTED for a in case.attempts):
+        reason = EscalationReason.VERIFICATION_FAILED
+        detail = "Remedies were carried out, but the machine did not recover." + told
+    elif case.plan.no_remote is not None:
+        reason, detail = case.plan.no_remote, case.plan.no_remote_detail
+    elif case.rejected and not case.attempts:
+        reason = EscalationReason.CUSTOMER_REQUEST
+        detail = f"A person turned down every remedy ({listed(case.rejected)})."
+    else:
+        reason = EscalationReason.ATTEMPTS_EXHAUSTED
+        detail = "No remedy is left that could be carried out." + told
+    return escalate(case, reason, detail, now_ns)
+
+
+def next_remedy(case: Case, note: Note, now_ns: int) -> Outcome:
+    """Leave the present remedy behind: hold the next one, or send a person."""
+    left = structs.replace(case, next_step=case.next_step + 1, step_approved=False, held_by="")
+    if left.step is None:
+        moved, effects = exhausted(left, now_ns)
+        return moved, (note, *effects)
+    phase = Phase.OBSERVING if case.phase is Phase.OBSERVING else Phase.HOLDING
+    return enter(left, phase, note)
+
+
+def decide(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
+    """Send the next remedy if everything allows it; else wait, ask, skip or give up."""
+    step = case.step
+    if step is None:
+        return exhausted(case, now_ns)
+    if now_ns < case.not_before_ns or promising(case.seen, now_ns, case.plan.timing.dwell_s):
+        return case, ()
+    barred = _barred(case, step, fleet, now_ns)
+    if barred is not None:
+        return barred
+    if _needs_person(case, step):
+        return _ask(case, step)
+    verdict = start(fleet, person_agreed=case.step_approved)
+    if verdict.permission is Permission.WAIT:
+        return _hold(case, verdict)
+    return _send(case, step, now_ns)
+
+
+def _barred(case: Case, step: Step, fleet: Fleet, now_ns: int) -> Outcome | None:
+    """Leave out a remedy that may not be used, or give up when none may or time is short."""
+    verdict = permit(step.remedy, step.fault, fleet, now_ns)
+    if verdict.permission is Permission.STOP:
+        detail = f"No more remedies today: {verdict.why}."
+        return escalate(case, EscalationReason.ATTEMPTS_EXHAUSTED, detail, now_ns)
+    if verdict.permission is Permission.SKIP:
+        note = Note(Topic.HOLD, f"Leaves out '{step.title}': {verdict.why}.")
+        return next_remedy(case, note, now_ns)
+    if _latest_ns(case, step) < now_ns + int(EXPIRY_MIN_S * NS):
+        detail = (
+            f"'{step.title}' could not be carried out and verified before a visit must be "
+            f"ordered to be there by {moment(case.plan.due_ns)}."
+        )
+        return escalate(case, EscalationReason.SLA_DEADLINE, detail, now_ns)
+    return None
+
+
+def _latest_ns(case: Case, step: Step) -> int:
+    """Return until when the command may act, so that its verification ends in time."""
+    return case.plan.escalate_at_ns - int((step.settle_s + step.verify_s) * NS)
+
+
+def _needs_person(case: Case, step: Step) -> bool:
+    if case.plan.mode is Mode.AUTO or case.step_approved:
+        return False
+    return case.plan.mode is Mode.SUGGEST or step.high_risk or not case.plan_approved
+
+
+def _ask(case: Case, step: Step) -> Outcome:
+    risk = " It is a high-risk command." if step.high_risk else ""
+    said = (
+        f"Suggests '{step.title}' and waits for a person's yes.{risk} Without an answer a "
+        f"technician is sent at {moment(case.plan.escalate_at_ns)}."
+    )
+    return enter(case, Phase.AWAITING_APPROVAL, Note(Topic.PERSON, said))
+
+
+def _hold(case: Case, verdict: Verdict) -> Outcome:
+    if case.phase is Phase.HOLDING and case.held_by == verdict.rule:
+        return case, ()
+    note = Note(Topic.HOLD, f"Holds the remedy back: {verdict.why}.")
+    return enter(case, Phase.HOLDING, note, held_by=verdict.rule)
+
+
+def _send(case: Case, step: Step, now_ns: int) -> Outcome:
+    number = len(case.attempts) + 1
+    expires_ns = min(now_ns + int(case.plan.timing.command_expiry_s * NS), _latest_ns(case, step))
+    attempt = Attempt(
+        command_id=f"{case.case_id}.{number}", step=step, sent_ns=now_ns, expires_ns=expires_ns
+    )
+    command = SendCommand(
+        key=f"{case.case_id}/command/{number}",
+        command_id=attempt.command_id,
+        remedy=step.remedy,
+        command=step.command,
+        argument=step.argument,
+        issued_ns=now_ns,
+        expires_ns=expires_ns,
+    )
+    said = (
+        f"Sends '{step.title}' (remedy {case.next_step + 1} of {len(case.plan.steps)}); it may "
+        f"act within {span((expires_ns - now_ns) / NS)}, then only fresh evidence counts."
+    )
+    moved, effects = enter(
+        case,
+        Phase.FIXING,
+        Note(Topic.COMMAND, said),
+        attempts=[*case.attempts, attempt],
+        held_by="",
+    )
+    return moved, (command, *effects)
+
+
+def with_attempt(case: Case, **changes: object) -> Case:
+    """Return the case with the latest attempt changed."""
+    changed = structs.replace(case.attempt, **changes)
+    return structs.replace(case, attempts=[*case.attempts[:-1], changed])
+
+
+def recover(case: Case, now_ns: int) -> Outcome:
+    """End well, and give credit only where it is due.
+
+    A healthy run that began before any command can have acted is nobody's merit. A remedy is
+    credited only if it was confirmed as done, and the run began after that.
+    """
+    since_ns = case.seen.since_ns
+    acted = [a for a in case.attempts if a.reply in MAY_HAVE_ACTED and a.sent_ns < since_ns]
+    if not acted:
+        said = f"The machine has been healthy since {moment(since_ns)} by itself; no remedy did it."
+        return enter(case, Phase.SELF_CLEARED, Note(Topic.END, said), ended_ns=now_ns)
+    last = case.attempt
+    if case.phase is Phase.VERIFYING and last is acted[-1]:
+        case = with_attempt(case, proof=Proof.RECOVERED)
+        if last.reply is Reply.DONE and since_ns > (last.executed_ns or 0):
+            return _credit(case, last, now_ns)
+    said = (
+        f"Recovered: healthy since {moment(since_ns)}. '{acted[-1].step.title}' may have done it, "
+        "but that is not certain, so no remedy is credited."
+    )
+    return enter(case, Phase.RECOVERED, Note(Topic.END, said), ended_ns=now_ns)
+
+
+def _credit(case: Case, last: Attempt, now_ns: int) -> Outcome:
+    healthy_s = (case.proof.last_ns - case.proof.since_ns) / NS
+    said = (
+        f"Recovered: '{last.step.title}' worked. Fresh evidence after it has been healthy for "
+        f"{span(healthy_s)}, {case.proof.samples} measurements."
+    )
+    note = Note(Topic.END, said)
+    moved, effects = enter(case, Phase.RECOVERED, note, ended_ns=now_ns, credited=True)
+    if last.step.fault == UNKNOWN:
+        return moved, effects  # teaches nothing about what it was
+    return moved, (*effects, label(case, last.step.fault, last.sent_ns, "verified_remedy"))
+
+
+def label(case: Case, fault: str, to_ns: int, source: str) -> SaveLabel:
+    """Make the case's label: what it was, in which window."""
+    return SaveLabel(
+        key=f"{case.case_id}/label",
+        label=Label(
+            case=case.case_id,
+            device=case.device,
+            machine_type=case.machine_type,
+            fault=fault,
+            diagnosed=case.fault,
+            from_ns=case.opened_ns,
+            to_ns=to_ns,
+            source=source,
+        ),
+    )

@@ -1,0 +1,330 @@
+"""The rules of a case, one function for each event and the phases in which it means the same.
+
+Each takes the case, the event and the plant's time, and returns the case and its effects. What
+does not fit returns the case as it is. `cloud.core.case` holds the table that calls them.
+"""
+
+from msgspec import structs
+
+from cloud.core import evidence
+from cloud.core.evidence import NS, Streak
+from cloud.core.moves import (
+    Outcome,
+    decide,
+    enter,
+    escalate,
+    in_flight,
+    label,
+    next_remedy,
+    outlook,
+    overdue,
+    recover,
+    unsafe,
+    with_attempt,
+)
+from cloud.core.states import (
+    ACTED,
+    Approved,
+    Case,
+    CommandFinished,
+    Diagnosed,
+    Dismissed,
+    EscalationAsked,
+    Evidence,
+    Mode,
+    Note,
+    Phase,
+    Proof,
+    Rejected,
+    Reply,
+    ReportReceived,
+    Step,
+    Tick,
+    Topic,
+)
+from cloud.core.wording import moment, span
+from contract.tickets import EscalationReason, Finding
+
+AHEAD_MAX_NS = 300 * NS
+"""A measurement from further in the future is not believed."""
+SHARPENED_MAX = 20
+"""After so many changes the diagnosis stays: causes that take turns shall not fill a timeline."""
+
+
+# Evidence.
+
+
+def watch(case: Case, event: Evidence, now_ns: int) -> Outcome:
+    """Nothing is under way: a healthy run ends the case."""
+    case, fresh = _see(case, event, now_ns)
+    timing = case.plan.timing
+    if fresh and evidence.proven(case.seen, timing.dwell_s, timing.min_samples):
+        return recover(case, now_ns)
+    return case, ()
+
+
+def keep(case: Case, event: Evidence, now_ns: int) -> Outcome:
+    """A command is out: remember what is seen; it is judged when the command has ended."""
+    return _see(case, event, now_ns)[0], ()
+
+
+def verify(case: Case, event: Evidence, now_ns: int) -> Outcome:
+    """After a remedy only what was measured after it has settled counts."""
+    case, fresh = _see(case, event, now_ns)
+    if not fresh or event.measured_ns <= _counts_from_ns(case):
+        return case, ()
+    timing = case.plan.timing
+    proof = evidence.add(case.proof, event.measured_ns, timing.dwell_s, healthy=event.healthy)
+    case = structs.replace(case, proof=proof)
+    if evidence.proven(proof, timing.dwell_s, timing.min_samples):
+        return recover(case, now_ns)
+    return case, ()
+
+
+def follow(case: Case, event: Evidence, now_ns: int) -> Outcome:
+    """People are on their way: tell them what the machine does meanwhile; the visit stands."""
+    case, fresh = _see(case, event, now_ns)
+    timing = case.plan.timing
+    well = evidence.proven(case.seen, timing.dwell_s, timing.min_samples)
+    if not fresh or well == (case.recovered_since_ns is not None):
+        return case, ()
+    if well:
+        since_ns = case.seen.since_ns
+        said = f"The machine has been healthy since {moment(since_ns)}; the visit stands."
+    elif case.seen.healthy:
+        return case, ()  # a gap in the run is no relapse
+    else:
+        since_ns, said = None, "The machine shows the fault again."
+    return structs.replace(case, recovered_since_ns=since_ns), (Note(Topic.EVIDENCE, said),)
+
+
+def _see(case: Case, event: Evidence, now_ns: int) -> tuple[Case, bool]:
+    """Take evidence in, if it is newer than all before it and than the case."""
+    newest_ns = max(case.opened_ns, case.seen.last_ns)
+    if not newest_ns < event.measured_ns <= now_ns + AHEAD_MAX_NS:
+        return case, False
+    seen = evidence.add(
+        case.seen, event.measured_ns, case.plan.timing.dwell_s, healthy=event.healthy
+    )
+    return structs.replace(case, seen=seen), True
+
+
+# Time.
+
+
+def observed(case: Case, event: Tick, now_ns: int) -> Outcome:
+    """Leave the fault the time to clear by itself; a machine on its way back is not disturbed."""
+    late = overdue(case, now_ns)
+    if late is not None:
+        return late
+    watched = now_ns >= case.opened_ns + int(case.plan.observe_s * NS)
+    if not watched or evidence.promising(case.seen, now_ns, case.plan.timing.dwell_s):
+        return case, ()
+    return decide(case, event.fleet, now_ns)
+
+
+def wait(case: Case, event: Tick, now_ns: int) -> Outcome:
+    """Only the deadline ends the wait for a person."""
+    del event
+    return overdue(case, now_ns) or (case, ())
+
+
+def release(case: Case, event: Tick, now_ns: int) -> Outcome:
+    """Ask the limits again."""
+    return overdue(case, now_ns) or decide(case, event.fleet, now_ns)
+
+
+def expire(case: Case, event: Tick, now_ns: int) -> Outcome:
+    """No answer is not a no: the command may have acted, so look at the machine."""
+    del event
+    late = overdue(case, now_ns)
+    if late is not None:
+        return late
+    attempt, timing = case.attempt, case.plan.timing
+    if now_ns < attempt.expires_ns + int(timing.answer_grace_s * NS):
+        return case, ()
+    case = with_attempt(case, reply=Reply.NO_ANSWER, executed_ns=attempt.expires_ns)
+    said = (
+        f"No answer to '{attempt.step.title}', and it can no longer act. It may have acted: "
+        "fresh evidence decides."
+    )
+    return _look(case, Note(Topic.ANSWER, said))
+
+
+def judge(case: Case, event: Tick, now_ns: int) -> Outcome:
+    """Judge an attempt when its time is over: sick is a failure, silence is neither."""
+    del event
+    timing, attempt = case.plan.timing, case.attempt
+    if evidence.proven(case.proof, timing.dwell_s, timing.min_samples):
+        return recover(case, now_ns)
+    late = overdue(case, now_ns)
+    if late is not None:
+        return late
+    end_ns = _counts_from_ns(case) + int(attempt.step.verify_s * NS)
+    if now_ns < end_ns:
+        return case, ()
+    recent = case.proof.last_ns >= end_ns - int(timing.dwell_s * NS)
+    if case.proof.healthy is False and recent:
+        case = with_attempt(case, proof=Proof.NOT_RECOVERED)
+        said = f"'{attempt.step.title}' did not help: fresh evidence still shows the fault."
+        return next_remedy(case, Note(Topic.EVIDENCE, said), now_ns)
+    if now_ns < end_ns + int(timing.silence_limit_s * NS):
+        return case, ()
+    case = with_attempt(case, proof=Proof.UNHEARD)
+    detail = (
+        f"Too little was heard from the machine after '{attempt.step.title}' to tell whether it "
+        f"recovered, although {span(timing.silence_limit_s)} more were waited."
+    )
+    return escalate(case, EscalationReason.DEVICE_UNREACHABLE, detail, now_ns)
+
+
+def _counts_from_ns(case: Case) -> int:
+    attempt = case.attempt
+    return (attempt.executed_ns or attempt.sent_ns) + int(attempt.step.settle_s * NS)
+
+
+# Answers.
+
+
+def answer(case: Case, event: CommandFinished, now_ns: int) -> Outcome:
+    """Take the first answer to the present command; any other changes nothing."""
+    attempt = case.attempt
+    unanswered = attempt.reply in (Reply.WAITING, Reply.NO_ANSWER)
+    if event.command_id != attempt.command_id or not unanswered:
+        return case, ()
+    reply = Reply(event.status)
+    case = with_attempt(case, reply=reply, detail=event.reason)
+    why = f" ({event.reason})" if event.reason else ""
+    if reply in ACTED:
+        # Device clocks may be off: never before it was sent, never in the future.
+        executed_ns = min(max(event.at_ns, attempt.sent_ns), now_ns)
+        case = with_attempt(case, executed_ns=executed_ns)
+        how = "was carried out" if reply is Reply.DONE else f"failed{why} but may have acted"
+        said = (
+            f"'{attempt.step.title}' {how}. Evidence counts from {span(attempt.step.settle_s)} "
+            f"after it, for up to {span(attempt.step.verify_s)}."
+        )
+        return _look(case, Note(Topic.ANSWER, said))
+    if reply is Reply.UNREACHABLE:
+        return _unreachable(case, why, now_ns)
+    said = f"'{attempt.step.title}' was not carried out: {reply.value}{why}."
+    return next_remedy(case, Note(Topic.ANSWER, said), now_ns)
+
+
+def _look(case: Case, note: Note) -> Outcome:
+    """Begin, or go on, to verify; a run that began after the remedy had settled counts at once."""
+    seen = case.seen
+    begun_ns = seen.since_ns if seen.healthy else seen.last_ns
+    if begun_ns > _counts_from_ns(case):
+        case = structs.replace(case, proof=seen)
+    elif case.phase is Phase.FIXING:
+        case = structs.replace(case, proof=Streak())
+    if case.phase is Phase.VERIFYING:
+        return case, (note,)
+    return enter(case, Phase.VERIFYING, note)
+
+
+def _unreachable(case: Case, why: str, now_ns: int) -> Outcome:
+    """Ask again after a pause, a few times; the command did not act."""
+    timing, step = case.plan.timing, case.attempt.step
+    asked = sum(a.step == step and a.reply is Reply.UNREACHABLE for a in case.attempts)
+    if asked >= timing.unreachable_max:
+        detail = f"The device could not be reached for '{step.title}', {asked} times{why}."
+        return escalate(case, EscalationReason.DEVICE_UNREACHABLE, detail, now_ns)
+    said = f"The device could not be reached{why}; asks again in {span(timing.retry_s)}."
+    not_before_ns = now_ns + int(timing.retry_s * NS)
+    note = Note(Topic.ANSWER, said)
+    return enter(case, Phase.HOLDING, note, not_before_ns=not_before_ns)
+
+
+# The models look again.
+
+
+def sharpen(case: Case, event: Diagnosed, now_ns: int) -> Outcome:
+    """Follow a sharper diagnosis while nothing has been sent; it never buys time."""
+    if case.attempts:
+        return case, ()
+    found, offered = event.diagnosis, event.plan
+    believed = structs.replace(case, **structs.asdict(found))
+    if found.safety:
+        return unsafe(believed, now_ns)
+    steps = _left(case, offered.steps)
+    if found.fault == case.fault and steps == _left(case, case.plan.steps):
+        return structs.replace(believed, plan=case.plan), ()
+    if case.sharpened >= SHARPENED_MAX:
+        return case, ()
+    plan = structs.replace(
+        offered,
+        steps=steps,
+        due_ns=min(offered.due_ns, case.plan.due_ns),
+        escalate_at_ns=min(offered.escalate_at_ns, case.plan.escalate_at_ns),
+    )
+    phase = Phase.OBSERVING if case.phase is Phase.OBSERVING else Phase.HOLDING
+    return enter(
+        believed,
+        phase,
+        Note(Topic.FAULT, f"Looked again: {found.title}. {outlook(plan)}"),
+        plan=plan,
+        sharpened=case.sharpened + 1,
+        next_step=0,
+        step_approved=False,
+        plan_approved=False,
+        held_by="",
+    )
+
+
+def _left(case: Case, steps: list[Step]) -> list[Step]:
+    return [step for step in steps if step.remedy not in case.rejected]
+
+
+# People.
+
+
+def approve(case: Case, event: Approved, now_ns: int) -> Outcome:
+    """A person's yes ends the observation and stands for this remedy or for the plan."""
+    del now_ns
+    if case.step is None or case.step_approved:
+        return case, ()
+    whole = case.plan.mode is Mode.APPROVE
+    note = Note(Topic.PERSON, f"{event.by} approved '{case.step.title}'.")
+    approvals = {"step_approved": True, "plan_approved": whole or case.plan_approved}
+    return enter(case, Phase.HOLDING, note, **approvals)
+
+
+def reject(case: Case, event: Rejected, now_ns: int) -> Outcome:
+    """A person's no leaves the remedy out, or ends the remote way as a whole."""
+    why = f": {event.why}" if event.why else ""
+    if event.whole:
+        detail = f"{event.by} turned down remote remedies{why}."
+        return escalate(case, EscalationReason.CUSTOMER_REQUEST, detail, now_ns)
+    if case.step is None:
+        return case, ()
+    note = Note(Topic.PERSON, f"{event.by} turned down '{case.step.title}'{why}.")
+    case = structs.replace(case, rejected=[*case.rejected, case.step.remedy])
+    return next_remedy(case, note, now_ns)
+
+
+def ask_visit(case: Case, event: EscalationAsked, now_ns: int) -> Outcome:
+    """A person wants a visit, and gets it."""
+    why = f": {event.why}" if event.why else ""
+    detail = f"{event.by} asked for a visit{why}."
+    return escalate(case, EscalationReason.CUSTOMER_REQUEST, detail, now_ns)
+
+
+def dismiss(case: Case, event: Dismissed, now_ns: int) -> Outcome:
+    """A wrong alarm ends the case and teaches the models."""
+    why = f": {event.why}" if event.why else ""
+    note = Note(Topic.PERSON, f"{event.by} called it a wrong alarm{why}.{in_flight(case)}")
+    moved, effects = enter(case, Phase.DISMISSED, note, ended_ns=now_ns)
+    return moved, (*effects, label(case, Finding.NO_FAULT_FOUND, now_ns, "dismissed"))
+
+
+def close(case: Case, event: ReportReceived, now_ns: int) -> Outcome:
+    """The technician's word closes the case and becomes a label."""
+    report = event.report
+    who = report.technician or "The technician"
+    state = "resolved" if report.resolved else "not resolved"
+    note = Note(Topic.END, f"{who} reported {report.finding}, {state}. {report.notes}".strip())
+    moved, effects = enter(case, Phase.CLOSED, note, ended_ns=now_ns, report=report)
+    to_ns = case.recovered_since_ns or now_ns
+    return moved, (*effects, label(case, report.finding, to_ns, "closing_report"))

@@ -1,0 +1,383 @@
+"""The words of a case: its phases, what it remembers, what can happen to it, what it can ask for.
+
+All are frozen and can be stored as JSON. The rules that connect them are in `cloud.core.case`.
+Times are plant time in ns since 1970 UTC; evidence and answers carry the time at the device.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from cloud.core.evidence import Streak
+from cloud.core.limits import Fleet, Seconds
+from contract.commands import AnswerStatus
+from contract.faults import Deviation, Hypothesis, Severity
+from contract.tickets import ClosingReport, EscalationReason, Label
+
+Small = Annotated[int, Meta(ge=1, le=1000)]
+
+
+class Phase(StrEnum):
+    """Where a case stands."""
+
+    OBSERVING = "observing"
+    """Watching whether the fault clears by itself."""
+    AWAITING_APPROVAL = "awaiting_approval"
+    """A person must agree to the next remedy."""
+    HOLDING = "holding"
+    """The next remedy waits for permission from the limits."""
+    FIXING = "fixing"
+    """A command is out."""
+    VERIFYING = "verifying"
+    """Watching whether the machine recovered after a command."""
+    DISPATCHED = "dispatched"
+    """A ticket is open; people are on their way."""
+    RECOVERED = "recovered"
+    SELF_CLEARED = "self_cleared"
+    DISMISSED = "dismissed"
+    """A person called it a wrong alarm."""
+    CLOSED = "closed"
+    """The technician's report came in."""
+
+
+REMOTE = (
+    Phase.OBSERVING,
+    Phase.AWAITING_APPROVAL,
+    Phase.HOLDING,
+    Phase.FIXING,
+    Phase.VERIFYING,
+)
+"""Phases before dispatch: the remote way is still open."""
+TERMINAL = (Phase.RECOVERED, Phase.SELF_CLEARED, Phase.DISMISSED, Phase.CLOSED)
+"""Phases in which nothing can happen any more."""
+
+
+class Mode(StrEnum):
+    """How much a playbook may do without a person, the strictest first."""
+
+    SUGGEST = "suggest"
+    """Every remedy needs a person's yes."""
+    APPROVE = "approve"
+    """One yes starts the plan; a further high-risk remedy needs its own."""
+    AUTO = "auto"
+    """Nobody is asked."""
+
+
+class Timing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a case watches, waits and tries. The shipped defaults suit a poll of 5 s."""
+
+    observe_s: Seconds = 120.0
+    """A fault may clear by itself for so long before anything is tried."""
+    silent_observe_s: Seconds = 900.0
+    """The same for a machine that has gone silent."""
+    dwell_s: Seconds = 180.0
+    """Healthy evidence must go on so long, unbroken, to prove recovery."""
+    min_samples: Small = 6
+    """And it must consist of so many measurements."""
+    command_expiry_s: Seconds = 600.0
+    answer_grace_s: Seconds = 60.0
+    """An answer may arrive so long after the command's expiry."""
+    retry_s: Seconds = 120.0
+    """Pause before a device that could not be reached is asked again."""
+    unreachable_max: Small = 3
+    """So often a remedy may find the device unreachable."""
+    silence_limit_s: Seconds = 1800.0
+    """After a remedy, silence is waited out for so long beyond the time for verification."""
+    attempts_max: Small = 3
+    """Remedies in one plan."""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One planned remedy, with all that is needed to carry it out and judge it."""
+
+    remedy: str
+    title: str
+    command: str
+    argument: float | None
+    settle_s: float
+    verify_s: float
+    fault: str
+    """The fault that it is meant to cure."""
+    high_risk: bool = False
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What will be tried, frozen when it is made: later edits of a playbook do not reach it."""
+
+    playbook: str
+    mode: Mode
+    steps: list[Step]
+    timing: Timing
+    observe_s: float
+    due_ns: int
+    """The machine must run again by then."""
+    escalate_at_ns: int
+    """The last moment at which a visit can still keep ``due_ns``."""
+    no_remote: EscalationReason | None = None
+    """Why there are no steps."""
+    no_remote_detail: str = ""
+
+
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """What is believed to be wrong, by the ranked hypotheses."""
+
+    fault: str
+    title: str
+    severity: Severity
+    safety: bool
+    """A likely hypothesis is dangerous to people or plant."""
+    hypotheses: list[Hypothesis]
+    deviations: list[Deviation]
+
+
+class Reply(StrEnum):
+    """What the edge said about a command."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    UNREACHABLE = "unreachable"
+    NO_ANSWER = "no_answer"
+    """It expired unanswered: it may have acted all the same."""
+
+
+ACTED = (Reply.DONE, Reply.FAILED)
+MAY_HAVE_ACTED = (Reply.WAITING, Reply.DONE, Reply.FAILED, Reply.NO_ANSWER)
+
+
+class Proof(StrEnum):
+    """What fresh evidence said about an attempt."""
+
+    PENDING = "pending"
+    RECOVERED = "recovered"
+    NOT_RECOVERED = "not_recovered"
+    UNHEARD = "unheard"
+    """Too little was heard from the machine to say."""
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One command that was sent, and what came of it."""
+
+    command_id: str
+    step: Step
+    sent_ns: int
+    expires_ns: int
+    reply: Reply = Reply.WAITING
+    detail: str = ""
+    executed_ns: int | None = None
+    """From when on its effect can show: when it ended, or expired unanswered."""
+    proof: Proof = Proof.PENDING
+
+    @property
+    def result(self) -> str:
+        """What came of it, in one word: the evidence if it was heard, else the answer."""
+        return self.reply if self.proof is Proof.PENDING else self.proof
+
+
+class Escalation(Struct, frozen=True, kw_only=True):
+    """Why, when and with what words the case became a ticket."""
+
+    reason: EscalationReason
+    detail: str
+    at_ns: int
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One fault on one device, from the first verdict to the last word."""
+
+    case_id: str
+    device: str
+    site: str
+    machine_type: str
+    phase: Phase
+    opened_ns: int
+    fault: str
+    title: str
+    severity: Severity
+    safety: bool
+    hypotheses: list[Hypothesis]
+    deviations: list[Deviation]
+    plan: Plan
+    changes: int = 0
+    """Changes of phase or fault so far."""
+    sharpened: int = 0
+    """How often the diagnosis was replaced."""
+    next_step: int = 0
+    plan_approved: bool = False
+    step_approved: bool = False
+    rejected: list[str] = []
+    """Remedies that a person turned down; a sharper diagnosis does not bring them back."""
+    not_before_ns: int = 0
+    """No command before this time: a device that could not be reached gets a pause."""
+    held_by: str = ""
+    """The limit that holds the next remedy, so that the timeline says it once."""
+    attempts: list[Attempt] = []
+    seen: Streak = Streak()
+    """All evidence since opening."""
+    proof: Streak = Streak()
+    """Evidence that counts for the present attempt."""
+    escalation: Escalation | None = None
+    recovered_since_ns: int | None = None
+    """While dispatched: the machine has been healthy since."""
+    ended_ns: int | None = None
+    credited: bool = False
+    """The last remedy acted and only then the machine recovered."""
+    report: ClosingReport | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether anything can still happen."""
+        return self.phase not in TERMINAL
+
+    @property
+    def attempt(self) -> Attempt:
+        """The latest attempt; only while fixing or verifying is there sure to be one."""
+        return self.attempts[-1]
+
+    @property
+    def step(self) -> Step | None:
+        """The remedy that is next, if any is left."""
+        return self.plan.steps[self.next_step] if self.next_step < len(self.plan.steps) else None
+
+
+# Events: what happened.
+
+
+class Diagnosed(Struct, frozen=True, tag=True):
+    """The models have looked again."""
+
+    diagnosis: Diagnosis
+    plan: Plan
+
+
+class Evidence(Struct, frozen=True, tag=True):
+    """A fresh measurement shows the fault, or shows the machine healthy.
+
+    A reading that cannot be judged is no evidence and is not sent here.
+    """
+
+    measured_ns: int
+    healthy: bool
+
+
+class CommandFinished(Struct, frozen=True, tag=True):
+    """The edge answered a command."""
+
+    command_id: str
+    status: AnswerStatus
+    at_ns: int
+    reason: str = ""
+
+
+class Tick(Struct, frozen=True, tag=True):
+    """Time passed; this is how the rest of the fleet stands."""
+
+    fleet: Fleet = Fleet()
+
+
+class Approved(Struct, frozen=True, tag=True):
+    """A person agreed to the next remedy."""
+
+    by: str
+
+
+class Rejected(Struct, frozen=True, tag=True):
+    """A person turned down the next remedy, or the remote way as a whole."""
+
+    by: str
+    why: str = ""
+    whole: bool = False
+
+
+class EscalationAsked(Struct, frozen=True, tag=True):
+    """A person wants a visit."""
+
+    by: str
+    why: str = ""
+
+
+class Dismissed(Struct, frozen=True, tag=True):
+    """A person called it a wrong alarm."""
+
+    by: str
+    why: str = ""
+
+
+class ReportReceived(Struct, frozen=True, tag=True):
+    """The technician wrote the closing report."""
+
+    report: ClosingReport
+
+
+Event = (
+    Diagnosed
+    | Evidence
+    | CommandFinished
+    | Tick
+    | Approved
+    | Rejected
+    | EscalationAsked
+    | Dismissed
+    | ReportReceived
+)
+
+# Effects: what to do about it. All but notes carry a key: with the same key once is enough.
+
+
+class SendCommand(Struct, frozen=True, tag=True):
+    """Publish the command."""
+
+    key: str
+    command_id: str
+    remedy: str
+    command: str
+    argument: float | None
+    issued_ns: int
+    expires_ns: int
+
+
+class OpenTicket(Struct, frozen=True, tag=True):
+    """Write the ticket and hand it to dispatch."""
+
+    key: str
+    reason: EscalationReason
+    detail: str
+
+
+class SaveLabel(Struct, frozen=True, tag=True):
+    """Keep the confirmed answer for learning."""
+
+    key: str
+    label: Label
+
+
+class Announce(Struct, frozen=True, tag=True):
+    """Publish how the case stands to anyone who listens; it ends with an empty message."""
+
+    key: str
+
+
+class Topic(StrEnum):
+    """What a line of the timeline is about."""
+
+    FAULT = "fault"
+    PERSON = "person"
+    HOLD = "hold"
+    COMMAND = "command"
+    ANSWER = "answer"
+    EVIDENCE = "evidence"
+    TICKET = "ticket"
+    END = "end"
+
+
+class Note(Struct, frozen=True, tag=True):
+    """Write a line into the timeline."""
+
+    kind: Topic
+    text: str
+
+
+Effect = SendCommand | OpenTicket | SaveLabel | Announce | Note

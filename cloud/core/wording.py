@@ -1,0 +1,24 @@
+"""Numbers as people read them in a timeline."""
+
+from datetime import UTC, datetime
+
+
+def span(seconds: float) -> str:
+    """Return a span of time in the largest unit that leaves a number of two digits."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def moment(at_ns: int) -> str:
+    """Return a time as UTC date and minute."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def listed(items: list[str]) -> str:
+    """Join as in a sentence: ``a, b and c``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
