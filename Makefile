@@ -10,7 +10,7 @@ ARGS ?=
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fix docs constraints clean
+.PHONY: help setup demo test check fix docs secrets constraints clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ fix: $(READY)  ## repair what the linter and the formatter can
 
 docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python -m farfix.reference
+
+secrets: $(READY)  ## make the passwords and keys that docker-compose.yml needs (var/secrets)
+	@$(BIN)/farfix secrets var/secrets
 
 constraints: $(READY)  ## take the newest versions and pin them in constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'

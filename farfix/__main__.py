@@ -108,11 +108,14 @@ def topic(site: str, device: str) -> None:
 
 
 @app.command()
-def secret() -> None:
-    """Print a new secret for signing webhooks."""
-    from cloud.adapters.webhook import new_secret  # noqa: PLC0415 - verbs load only what they need
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; nothing is overwritten.")],
+) -> None:
+    """Make all passwords and keys of an installation, as docker-compose.yml mounts them."""
+    from farfix import credentials  # noqa: PLC0415 - verbs load only what they need
 
-    print(new_secret())
+    for file in credentials.make(folder):
+        print(file)
 
 
 @release.command()

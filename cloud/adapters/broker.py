@@ -216,21 +216,25 @@ def mosquitto_hash(password: str) -> str:
     return f"$7${_HASH_ROUNDS}${text[0]}${text[1]}"
 
 
-def _mosquitto_config(
-    data_dir: Path, users: Sequence[User], passwords: dict[str, str], port: int
-) -> Path:
-    hashes = [f"{name}:{mosquitto_hash(password)}\n" for name, password in passwords.items()]
-    access = [
+def mosquitto_access(users: Sequence[User]) -> str:
+    """Return mosquitto's access list: what every user may read and write."""
+    return "".join(
         f"user {user.name}\n"
         + "".join(f"topic read {topic}\n" for topic in user.reads)
         + "".join(f"topic write {topic}\n" for topic in user.writes)
         for user in users
-    ]
+    )
+
+
+def _mosquitto_config(
+    data_dir: Path, users: Sequence[User], passwords: dict[str, str], port: int
+) -> Path:
+    hashes = [f"{name}:{mosquitto_hash(password)}\n" for name, password in passwords.items()]
     lines = [
         f"listener {port} 127.0.0.1",
         "allow_anonymous false",
         f"password_file {_private(data_dir / 'users', ''.join(hashes))}",
-        f"acl_file {_private(data_dir / 'access', ''.join(access))}",
+        f"acl_file {_private(data_dir / 'access', mosquitto_access(users))}",
         "persistence true",
         f"persistence_location {data_dir}/",
         "autosave_on_changes true",

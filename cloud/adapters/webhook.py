@@ -122,7 +122,7 @@ def _key(secret: str) -> bytes:
     if not secret.startswith(_PREFIX) or not 24 <= len(key) <= 64:
         raise Malformed(
             "the webhook secret is not 'whsec_' followed by 24 to 64 bytes in base64; "
-            "make one with: farfix secret"
+            "make one with: farfix secrets FOLDER"
         )
     return key
 

@@ -135,7 +135,7 @@ def _preferred(
     """Favour remedies that were not shown yet, and a firmware update as the second of all."""
     fresh = [o for o in options if not used & set(o[2].cured_by)] or options
     if used:
-        updates = [o for o in fresh if any("firmware" in name for name in o[2].cured_by)]
+        updates = [o for o in fresh if all("firmware" in name for name in o[2].cured_by)]
         return updates or fresh
     return fresh
 
