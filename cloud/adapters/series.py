@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -15,9 +15,9 @@ class Row(Struct, frozen=True):
     """What was measured of one device at one instant."""
 
     measurement: str
-    tags: dict[str, str]
+    tags: Mapping[str, str]
     """Names whose it is; ``device`` is always among them."""
-    fields: dict[str, float | None]
+    fields: Mapping[str, float | None]
     """Numbers by name; None means that there is no value, and nothing is written for it."""
     time_ns: int
     """Event time, nanoseconds since 1970 UTC."""

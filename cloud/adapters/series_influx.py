@@ -1,0 +1,228 @@
+"""Telemetry in InfluxDB: line protocol out, InfluxQL back.
+
+`v1` speaks the dialect of InfluxDB 1.x, which 2.x and 3 understand as well: ``POST /write`` and
+``/query``. `v2` writes through influxdb-client to ``/api/v2/write`` and reads by the same
+``/query``, for which a bucket of 2.x needs a mapping from database to bucket.
+"""
+
+# ruff: noqa: S608 (`identifier` and `literal` quote whatever goes into a query)
+
+import re
+from collections.abc import Callable
+
+import httpx
+import urllib3.exceptions
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+
+from cloud.adapters import series
+from cloud.adapters.series import Points, Row
+from contract.errors import Unreachable
+
+TIMEOUT_S = 10.0
+LINES_MAX = 5000
+"""Lines in one request: InfluxDB answers within 0.1 s and gains nothing from more."""
+REASON_MAX = 300
+
+Send = Callable[[str], str]
+"""Writes lines; returns why the server refuses some of them, or nothing. Raises Unreachable."""
+
+
+def encode(row: Row) -> str:
+    """Return a row that has no `series.problem` as one line of the line protocol."""
+    tags = "".join(f",{_escaped(k)}={_escaped(v)}" for k, v in sorted(row.tags.items()))
+    fields = ",".join(
+        f"{_escaped(name)}={float(value)!r}"
+        for name, value in row.fields.items()
+        if value is not None
+    )
+    measurement = row.measurement.replace(",", "\\,").replace(" ", "\\ ")
+    return f"{measurement}{tags} {fields} {row.time_ns}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+
+
+def identifier(name: str) -> str:
+    """Return a name as InfluxQL takes it for a measurement or field."""
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as InfluxQL takes it for a value."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+class InfluxSeries:
+    """Rows in an InfluxDB. Made by `v1` or `v2`; may be called from any thread."""
+
+    def __init__(
+        self, client: httpx.Client, database: str, send: Send, close_sender: Callable[[], None]
+    ) -> None:
+        self._client, self._database, self._send = client, database, send
+        self._close_sender = close_sender
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._close_sender()
+        self._client.close()
+
+    def write(self, rows: list[Row]) -> list[tuple[Row, str]]:
+        """See `series.Series.write`."""
+        good, rejected = series.sift(rows)
+        for start in range(0, len(good), LINES_MAX):
+            rejected += self._write(good[start : start + LINES_MAX])
+        return rejected
+
+    def _write(self, rows: list[Row]) -> list[tuple[Row, str]]:
+        """Write rows and find out by halving which of them the server refuses.
+
+        It keeps the others of a request, and takes them again without harm.
+        """
+        reason = self._send("\n".join(map(encode, rows)))
+        if not reason:
+            return []
+        dropped = re.search(r"dropped=(\d+)", reason)
+        if len(rows) == 1 or (dropped and int(dropped[1]) == len(rows)):
+            return [(row, reason) for row in rows]
+        middle = len(rows) // 2
+        return self._write(rows[:middle]) + self._write(rows[middle:])
+
+    def read(  # noqa: PLR0917 (the port's order)
+        self,
+        measurement: str,
+        device: str,
+        fields: list[str],
+        from_ns: int,
+        to_ns: int,
+        max_points: int,
+    ) -> Points:
+        """See `series.Series.read`."""
+        if not fields or to_ns <= from_ns:
+            return Points([], {name: [] for name in fields})
+        scope = (
+            f"FROM {identifier(measurement)} WHERE {identifier('device')} = {literal(device)}"
+            f" AND time >= {from_ns} AND time < {to_ns}"
+        )
+        columns = ", ".join(f"{identifier(name)} AS c{i}" for i, name in enumerate(fields))
+        rows = self._rows(f"SELECT {columns} {scope} LIMIT {max_points + 1}")
+        if len(rows) > max_points:
+            span = series.bucket_ns(from_ns, to_ns, max_points)
+            means = ", ".join(f"mean({identifier(n)}) AS c{i}" for i, n in enumerate(fields))
+            group = f"GROUP BY time({span}ns, {from_ns % span}ns) fill(none)"
+            rows = self._rows(f"SELECT {means} {scope} {group}")
+        found = {name: [row[f"c{i}"] for _, row in rows] for i, name in enumerate(fields)}
+        return Points([time_ns for time_ns, _ in rows], found)
+
+    def last(self, measurement: str, device: str) -> dict[str, float]:
+        """See `series.Series.last`."""
+        newest = (
+            f"SELECT *::field FROM {identifier(measurement)}"
+            f" WHERE {identifier('device')} = {literal(device)} ORDER BY time DESC LIMIT 1"
+        )
+        for _, row in self._rows(newest):
+            return {name: value for name, value in row.items() if value is not None}
+        return {}
+
+    def _rows(self, query: str) -> list[tuple[int, dict[str, float | None]]]:
+        """Return time and values of each row that a query finds."""
+        parameters = {"db": self._database, "epoch": "ns", "q": query}
+        result = _post(self._client, "/query", data=parameters).json()["results"][0]
+        problem = result.get("error", "")
+        if problem.startswith("database not found"):
+            return []  # the first write creates it
+        if problem:
+            raise Unreachable(f"InfluxDB cannot answer {query[:200]}: {problem}")
+        return [
+            (time_ns, dict(zip(found["columns"][1:], map(_number, values), strict=True)))
+            for found in result.get("series", [])
+            for time_ns, *values in found["values"]
+        ]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)  # whole numbers come without a point
+
+
+def v1(
+    url: str, database: str, token: str = "", username: str = "", password: str = ""
+) -> InfluxSeries:
+    """Use an InfluxDB by the dialect of 1.x.
+
+    Args:
+        url: ``http://host:port``.
+        database: created by the first write if need be.
+        token: for 1.8 and later; takes precedence over name and password.
+        username: for 1.x with authentication.
+        password: belongs to the username.
+    """
+    client = _client(url, token, username, password)
+
+    def send(lines: str) -> str:
+        parameters = {"db": database, "precision": "ns"}
+        answer = _post(client, "/write", params=parameters, content=lines, passing=(400, 404))
+        if answer.status_code == 404:  # no such database; only 1.x can create it by a query
+            _post(client, "/query", data={"q": f"CREATE DATABASE {identifier(database)}"})
+            answer = _post(client, "/write", params=parameters, content=lines, passing=(400,))
+        return _reason(answer.text) if answer.status_code == 400 else ""
+
+    return InfluxSeries(client, database, send, client.close)
+
+
+def v2(url: str, bucket: str, org: str, token: str) -> InfluxSeries:
+    """Use an InfluxDB 2 by its own client; the bucket exists, and is mapped for ``/query``.
+
+    Args:
+        url: ``http://host:port``.
+        bucket: where rows go; also the database name of its mapping for reading.
+        org: the bucket's organisation.
+        token: may write and read the bucket.
+    """
+    client = InfluxDBClient(url, token, org=org, timeout=round(TIMEOUT_S * 1000))
+    writer = client.write_api(write_options=SYNCHRONOUS)
+
+    def send(lines: str) -> str:
+        try:
+            writer.write(bucket, org, lines.encode())  # in ns unless told otherwise
+        except ApiException as error:
+            if error.status != 400:
+                raise Unreachable(f"InfluxDB answers {error.status} {error.reason}") from error
+            return _reason(str(error.body))
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"InfluxDB does not answer: {error}") from error
+        return ""
+
+    return InfluxSeries(_client(url, token), bucket, send, client.close)
+
+
+def _client(url: str, token: str = "", username: str = "", password: str = "") -> httpx.Client:
+    headers = {"Authorization": f"Token {token}"} if token else {}
+    auth = (username, password) if username and not token else None
+    return httpx.Client(base_url=url, headers=headers, auth=auth, timeout=TIMEOUT_S)
+
+
+def _post(
+    client: httpx.Client,
+    path: str,
+    *,
+    params: dict[str, str] | None = None,
+    data: dict[str, str] | None = None,
+    content: str | None = None,
+    passing: tuple[int, ...] = (),
+) -> httpx.Response:
+    """Post and return an answer that is a success or one of those that the caller judges."""
+    try:
+        answer = client.post(path, params=params, data=data, content=content)
+    except httpx.HTTPError as error:
+        raise Unreachable(f"InfluxDB at {client.base_url} does not answer: {error}") from error
+    if answer.is_success or answer.status_code in passing:
+        return answer
+    raise Unreachable(
+        f"InfluxDB at {client.base_url} answers {answer.status_code}: {_reason(answer.text)}"
+    )
+
+
+def _reason(body: str) -> str:
+    return body.strip()[:REASON_MAX] or "the server gives no reason"
