@@ -1,0 +1,285 @@
+"""Playbooks: which remedies, in which order, for which fault, and how much without a person.
+
+One TOML file per machine type in a folder, and beside them ``service.toml``, the service's policy:
+deadlines by tier and severity, the fleet's limits, and how long a case watches and waits. The
+shipped ones are in ``cloud/playbooks``.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cloud.core.evidence import NS
+from cloud.core.limits import Limits
+from cloud.core.states import Diagnosis, Mode, Plan, Step, Timing
+from contract.errors import Malformed
+from contract.faults import NO_DATA, UNKNOWN, Deviation, Hypothesis, Severity
+from contract.machines import MachineType
+from contract.telemetry import Name
+from contract.tickets import EscalationReason
+
+Tier = Literal["A", "B", "C"]
+"""How urgent a customer's machines are, the most urgent first."""
+Hours = Annotated[float, Meta(gt=0, le=24 * 90)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+SERVICE_FILE = "service.toml"
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a playbook file: a field that is not known is a typing error."""
+
+
+class Policy(_Table, frozen=True, kw_only=True):
+    """What holds for all machine types: ``service.toml``."""
+
+    consider_share: Share = 0.25
+    """Remedies of a further hypothesis are planned if it is at least so probable."""
+    safety_share: Share = 0.4
+    """A dangerous hypothesis at least so probable makes the case unsafe."""
+    due_h: dict[Tier, dict[Severity, Hours]]
+    """By tier and severity: hours from the fault until the machine must run again."""
+    on_site_lead_h: dict[Tier, Hours]
+    """By tier: hours that a visit takes from the ticket to the running machine."""
+    limits: Limits = Limits()
+    timing: Timing = Timing()
+
+
+class Entry(_Table, frozen=True, kw_only=True):
+    """What to try for one fault."""
+
+    fault: Name
+    remedies: Annotated[list[Name], Meta(min_length=1, max_length=10)]
+    mode: Mode | None = None
+    """Instead of the file's mode."""
+
+
+class Default(_Table, frozen=True, kw_only=True):
+    """What to try when no known fault explains what is seen."""
+
+    remedies: Annotated[list[Name], Meta(min_length=1, max_length=3)]
+    mode: Mode | None = None
+
+
+class Playbook(_Table, frozen=True, kw_only=True):
+    """One machine type's file."""
+
+    machine_type: Name
+    mode: Mode = Mode.SUGGEST
+    faults: list[Entry] = []
+    default: Default | None = None
+
+
+class Playbooks(Struct, frozen=True):
+    """All playbooks of a gateway, by machine type, and the policy."""
+
+    policy: Policy
+    by_machine_type: dict[str, Playbook]
+
+
+def shipped(machines: Mapping[str, MachineType]) -> Playbooks:
+    """Return the playbooks that come with Farfix."""
+    return load(resources.files("cloud").joinpath("playbooks"), machines)
+
+
+def load(folder: Traversable, machines: Mapping[str, MachineType]) -> Playbooks:
+    """Read a folder of playbooks; a `pathlib.Path` will do.
+
+    Raises:
+        Malformed: names every file and field that is wrong, and what would be right.
+    """
+    texts = {
+        entry.name: entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    }
+    if SERVICE_FILE not in texts:
+        raise Malformed(f"{folder}: {SERVICE_FILE} is missing; copy the shipped one and adapt it")
+    policy, found = Policy(due_h={}, on_site_lead_h={}), dict[str, Playbook]()
+    problems: list[str] = []
+    for name, text in texts.items():
+        try:
+            if name == SERVICE_FILE:
+                policy = _read(text, Policy)
+                problems += [f"{name}: {p}" for p in _policy_problems(policy)]
+                continue
+            book = _read(text, Playbook)
+        except Malformed as error:
+            problems.append(f"{name}: {error}")
+            continue
+        problems += [f"{name}: {p}" for p in _book_problems(book, machines)]
+        if book.machine_type in found:
+            problems.append(f"{name}: machine_type {book.machine_type} has a file already")
+        found[book.machine_type] = book
+    if problems:
+        raise Malformed(f"playbooks in {folder}:\n  " + "\n  ".join(problems))
+    return Playbooks(policy, found)
+
+
+T = TypeVar("T", Policy, Playbook)
+
+
+def _read(text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(tomllib.loads(text), kind)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise Malformed(str(error)) from error
+
+
+def _policy_problems(policy: Policy) -> list[str]:
+    found = []
+    for tier in ("A", "B", "C"):
+        due_h, lead_h = policy.due_h.get(tier, {}), policy.on_site_lead_h.get(tier)
+        missing = [severity.value for severity in Severity if severity not in due_h]
+        if missing:
+            found.append(f"due_h.{tier}: hours for {', '.join(missing)} are missing")
+        if lead_h is None:
+            found.append(f"on_site_lead_h.{tier} is missing")
+        elif due_h and lead_h > min(due_h.values()):
+            found.append(f"on_site_lead_h.{tier} is longer than the shortest of due_h.{tier}")
+    return found
+
+
+def _book_problems(book: Playbook, machines: Mapping[str, MachineType]) -> list[str]:
+    machine = machines.get(book.machine_type)
+    if machine is None:
+        return [f"machine_type {book.machine_type!r} is unknown; known: {', '.join(machines)}"]
+    found = []
+    for i, entry in enumerate(book.faults):
+        fault = machine.fault(entry.fault)
+        if fault is None:
+            known = ", ".join(f.code for f in machine.faults)
+            found.append(f"faults[{i}].fault {entry.fault!r} is unknown; known: {known}")
+            continue
+        strange = [r for r in entry.remedies if r not in fault.remedies]
+        if strange:
+            allowed = ", ".join(fault.remedies) or "none, it needs a visit"
+            found.append(
+                f"faults[{i}].remedies: {', '.join(strange)} not among the machine type's remedies "
+                f"for {entry.fault} ({allowed})"
+            )
+        if fault.safety:
+            found.append(f"faults[{i}]: {entry.fault} is a safety fault, it has no remote remedy")
+    codes = [entry.fault for entry in book.faults]
+    found += [f"faults: {code} is given twice" for code in set(codes) if codes.count(code) > 1]
+    for name in book.default.remedies if book.default else []:
+        remedy = machine.remedy(name)
+        command = machine.command(remedy.command) if remedy else None
+        if command is None:
+            found.append(f"default.remedies: there is no remedy {name}")
+        elif command.high_risk:
+            found.append(f"default.remedies: {name} is high-risk, too much for an unknown fault")
+    return found
+
+
+def diagnosis(
+    machine: MachineType,
+    hypotheses: list[Hypothesis],
+    deviations: list[Deviation],
+    policy: Policy,
+) -> Diagnosis:
+    """Sum up ranked hypotheses, the likeliest first; none at all counts as unknown."""
+    ranked = hypotheses or [Hypothesis(UNKNOWN, 1.0, [])]
+    top = machine.fault(ranked[0].fault)
+    dangers = [
+        spec
+        for h in ranked
+        if (spec := machine.fault(h.fault))
+        and spec.safety
+        and (h is ranked[0] or h.probability >= policy.safety_share)
+    ]
+    spec = dangers[0] if dangers else top
+    title = "The machine has gone silent" if ranked[0].fault == NO_DATA else "Unknown fault"
+    return Diagnosis(
+        fault=spec.code if spec else ranked[0].fault,
+        title=spec.title if spec else title,
+        severity=spec.severity if spec else Severity.MEDIUM,
+        safety=bool(dangers),
+        hypotheses=ranked,
+        deviations=deviations,
+    )
+
+
+def plan(
+    machine: MachineType,
+    tier: Tier,
+    found: Diagnosis,
+    playbooks: Playbooks,
+    now_ns: int,
+    *,
+    mode_override: Mode | None = None,
+) -> Plan:
+    """Plan what to try: the top hypothesis' remedies, then those of others that are likely."""
+    policy, timing = playbooks.policy, playbooks.policy.timing
+    book = playbooks.by_machine_type.get(machine.name, Playbook(machine_type=machine.name))
+    steps, modes = _steps(machine, book, found, policy)
+    due_ns = now_ns + int(policy.due_h[tier][found.severity] * 3600 * NS)
+    silent = found.fault == NO_DATA
+    reason, detail = (None, "") if steps else _no_remote(machine, found)
+    return Plan(
+        playbook=f"{machine.name}/{found.fault}",
+        mode=mode_override or min(modes, key=list(Mode).index, default=book.mode),
+        steps=steps,
+        timing=timing,
+        observe_s=timing.silent_observe_s if silent else timing.observe_s,
+        due_ns=due_ns,
+        escalate_at_ns=due_ns - int(policy.on_site_lead_h[tier] * 3600 * NS),
+        no_remote=reason,
+        no_remote_detail=detail,
+    )
+
+
+def _steps(
+    machine: MachineType, book: Playbook, found: Diagnosis, policy: Policy
+) -> tuple[list[Step], list[Mode]]:
+    """Return the steps without repetition, and the modes of the entries that they come from."""
+    entries = {entry.fault: entry for entry in book.faults}
+    steps: dict[str, Step] = {}
+    modes = []
+    for hypothesis in found.hypotheses:
+        top = hypothesis is found.hypotheses[0]
+        if not top and hypothesis.probability < policy.consider_share:
+            continue
+        entry: Entry | Default | None = entries.get(hypothesis.fault)
+        if hypothesis.fault == UNKNOWN and top:
+            entry = book.default
+        for name in entry.remedies if entry else []:
+            if name not in steps and len(steps) < policy.timing.attempts_max:
+                steps[name] = _step(machine, name, hypothesis.fault)
+                modes.append((entry.mode if entry else None) or book.mode)
+    return list(steps.values()), modes
+
+
+def _step(machine: MachineType, name: str, fault: str) -> Step:
+    remedy = machine.remedy(name)
+    command = machine.command(remedy.command) if remedy else None
+    if remedy is None or command is None:
+        raise Malformed(f"{machine.name} has no remedy {name}; load the playbooks again")
+    return Step(
+        remedy=remedy.name,
+        title=remedy.title,
+        command=remedy.command,
+        argument=remedy.argument,
+        settle_s=remedy.settle_s,
+        verify_s=remedy.verify_s,
+        fault=fault,
+        high_risk=command.high_risk,
+    )
+
+
+def _no_remote(machine: MachineType, found: Diagnosis) -> tuple[EscalationReason, str]:
+    if found.fault == NO_DATA:
+        return (
+            EscalationReason.DEVICE_UNREACHABLE,
+            "Nothing has been heard from the machine, so nothing can be tried remotely.",
+        )
+    if machine.fault(found.fault) is None:
+        detail = "No known fault explains what is seen, and no remedy is given for that."
+    else:
+        detail = f"{found.title}: no remedy is given for it, it needs hands on site."
+    return EscalationReason.NOT_REMOTABLE, detail

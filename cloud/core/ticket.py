@@ -1,0 +1,126 @@
+"""From a case to the work order: everything a technician needs to solve it in one visit."""
+
+from cloud.core.states import Attempt, Case
+from cloud.core.wording import moment
+from contract import tickets
+from contract.faults import NO_DATA, Deviation
+from contract.machines import FaultSpec, MachineType
+from contract.tickets import Asset, Part, Ticket
+
+LIKELY_SHARE = 0.2
+"""Parts and skills are listed for the first hypothesis and all that are at least so probable."""
+
+_NO_DATA_ACTION = "Find out why nothing is heard: power, network, edge agent, controller."
+_UNKNOWN_ACTION = "Inspect the machine: no known fault explains what is seen."
+
+
+def build(case: Case, machine: MachineType, asset: Asset) -> Ticket:
+    """Write the ticket of an escalated case. The same case always gives the same ticket.
+
+    Raises:
+        ValueError: the case has not been escalated; asking for its ticket is a bug.
+    """
+    facts = case.escalation
+    if facts is None:
+        raise ValueError(f"case {case.case_id} has no ticket: it is {case.phase.value}")
+    likely = _likely(case, machine)
+    return Ticket(
+        key=case.case_id,
+        title=f"{asset.title or asset.device}: {case.title}"[:200],
+        description=_description(case, machine, likely),
+        severity=case.severity,
+        reason=facts.reason,
+        reason_detail=facts.detail,
+        asset=asset,
+        fault=case.fault,
+        hypotheses=case.hypotheses,
+        first_seen_ns=case.opened_ns,
+        seen=case.deviations,
+        tried=[_tried(attempt) for attempt in case.attempts],
+        parts=_parts(likely),
+        skills=_unique([skill for spec in likely for skill in spec.skills]),
+        safety_notes=_unique([note for spec in likely for note in spec.safety_notes]),
+        opened_ns=facts.at_ns,
+        due_ns=case.plan.due_ns,
+    )
+
+
+def _likely(case: Case, machine: MachineType) -> list[FaultSpec]:
+    named = [
+        machine.fault(h.fault)
+        for i, h in enumerate(case.hypotheses)
+        if i == 0 or h.probability >= LIKELY_SHARE
+    ]
+    # A dangerous hypothesis that made the case unsafe comes first, whatever its rank.
+    return sorted([spec for spec in named if spec], key=lambda spec: not spec.safety)
+
+
+def _tried(attempt: Attempt) -> tickets.Attempt:
+    return tickets.Attempt(
+        remedy=attempt.step.remedy,
+        title=attempt.step.title,
+        at_ns=attempt.sent_ns,
+        result=attempt.result,
+        detail=attempt.detail,
+    )
+
+
+def _parts(likely: list[FaultSpec]) -> list[Part]:
+    found: dict[str, Part] = {}
+    for part in [part for spec in likely for part in spec.parts]:
+        known = found.get(part.number)
+        if known is None or known.quantity < part.quantity:
+            found[part.number] = part
+    return list(found.values())
+
+
+def _unique(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
+def _description(case: Case, machine: MachineType, likely: list[FaultSpec]) -> str:
+    first_seen, due = moment(case.opened_ns), moment(case.plan.due_ns)
+    paragraphs = [
+        f"{case.title}. First seen {first_seen}, to be running again by {due}.",
+        f"Why a visit: {case.escalation.detail}" if case.escalation else "",
+        _lines("What is seen:", [_seen(d, machine) for d in case.deviations]),
+        _lines("Tried remotely:", [_told(attempt) for attempt in case.attempts])
+        or "Nothing was tried remotely.",
+        _lines("Likely causes:", _causes(case, machine)),
+        _lines("What to do:", [f"{s.title}: {s.action}" for s in likely] or [_action(case)]),
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _lines(heading: str, items: list[str]) -> str:
+    return "\n".join([heading, *(f"- {item}" for item in items)]) if items else ""
+
+
+def _seen(d: Deviation, machine: MachineType) -> str:
+    signal = machine.signal(d.signal)
+    title, unit = (signal.title, f" {signal.unit}") if signal else (d.signal, "")
+    said = f"{title} is {d.direction.value} what is expected ({d.sigmas:.1f} sigmas)"
+    if d.value is None:
+        return said
+    expected = "" if d.expected is None else f", expected {d.expected:.4g}{unit}"
+    return f"{said}: {d.value:.4g}{unit}{expected}"
+
+
+def _told(attempt: Attempt) -> str:
+    result = attempt.result.replace("_", " ")
+    why = f" ({attempt.detail})" if attempt.detail else ""
+    return f"{attempt.step.title}, {moment(attempt.sent_ns)}: {result}{why}"
+
+
+def _causes(case: Case, machine: MachineType) -> list[str]:
+    named = []
+    for h in case.hypotheses:
+        spec = machine.fault(h.fault)
+        title = spec.title if spec else h.fault.replace("_", " ")
+        evidence = f": {' '.join(h.evidence)}" if h.evidence else ""
+        named.append(f"{title}, {h.probability:.0%}{evidence}")
+    return named
+
+
+def _action(case: Case) -> str:
+    return _NO_DATA_ACTION if case.fault == NO_DATA else _UNKNOWN_ACTION
