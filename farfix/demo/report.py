@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from farfix.demo.gateway import Attempt, Detail
+from farfix.api import Attempt, Detail
 from farfix.demo.machines import Broken
 from farfix.demo.script import EXPECTED, Injection, Nature
 

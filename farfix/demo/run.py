@@ -16,11 +16,11 @@ from contract import machines as machine_types
 from contract.errors import FarfixError, Unreachable
 from contract.timescale import Timescale
 from farfix import releases
+from farfix.api import Detail, Gateway
 from farfix.children import Children
 from farfix.demo import accounting, report, stage
 from farfix.demo import script as plot
 from farfix.demo.dispatch import Dispatch
-from farfix.demo.gateway import Detail, Gateway
 from farfix.demo.machines import Broken, Simulator
 from farfix.demo.report import Report
 from farfix.demo.screen import Screen

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from farfix.demo.gateway import Fleet
+from farfix.api import Fleet
 from farfix.demo.report import Report, moment
 
 STYLES = {

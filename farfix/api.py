@@ -1,4 +1,4 @@
-"""What the demo asks the gateway, over the same API that everyone has."""
+"""The gateway as a client sees it: what the demo and the replay ask of its API."""
 
 import httpx
 import msgspec
