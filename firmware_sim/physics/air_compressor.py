@@ -23,15 +23,15 @@ class AirCompressor(Machine):
 
     machine_type = "air_compressor"
     noise = {
-        "discharge_pressure_bar": (0.012, 0.008),
-        "network_pressure_bar": (0.012, 0.008),
-        "load_duty_pct": (0.35, 0.25),
-        "motor_power_kw": (0.07, 0.04),
+        "discharge_pressure_bar": (0.02, 0.012),
+        "network_pressure_bar": (0.02, 0.012),
+        "load_duty_pct": (0.6, 0.4),
+        "motor_power_kw": (0.15, 0.08),
         "motor_temperature_c": (0.2, 0.15),
-        "oil_temperature_c": (0.15, 0.1),
+        "oil_temperature_c": (0.2, 0.15),
         "outlet_temperature_c": (0.2, 0.15),
         "intake_vacuum_mbar": (0.3, 0.2),
-        "fan_speed_pct": (0.4, 0.3),
+        "fan_speed_pct": (0.6, 0.4),
     }
     settings_default = {"fan_limit_pct": 100.0}
     counters = {
@@ -41,8 +41,8 @@ class AirCompressor(Machine):
 
     def __init__(self, device: str, seed: int) -> None:
         super().__init__(device, seed)
-        self._demand = self.wander(0.45, 500.0)
-        self._room = self.wander(1.5, 900.0)
+        self._demand = self.wander(0.45, 240.0)
+        self._room = self.wander(1.5, 300.0)
         self._setpoint = 7.4
         self._pressure = 7.4
         self._integral = 0.62
@@ -55,13 +55,13 @@ class AirCompressor(Machine):
     def step_drivers(self, dt_s: float, time_ns: int, mode: int) -> dict[str, float]:
         """Air drawn, set-point and room temperature."""
         target = (6.6 if mode == ECO else 7.3) + 0.3 * self.retarget(dt_s)
-        self._setpoint = ramp(self._setpoint, target, 0.01 * dt_s)
-        demand = 4.1 + 0.3 * day_wave(time_ns, 10.0) + self._demand.step(dt_s)
+        self._setpoint = ramp(self._setpoint, target, 0.004 * dt_s)
+        demand = 4.1 + 0.15 * day_wave(time_ns, 10.0) + self._demand.step(dt_s)
         demand += self.level("demand_step") * (0.9 if demand < 4.1 else -0.9)
         return {
             "air_demand_m3min": clip(demand, 2.8, 5.2),
             "pressure_setpoint_bar": self._setpoint,
-            "ambient_temperature_c": 26.0 + 3.0 * day_wave(time_ns, 14.0) + self._room.step(dt_s),
+            "ambient_temperature_c": 26.0 + 1.5 * day_wave(time_ns, 14.0) + self._room.step(dt_s),
         }
 
     def step_responses(self, dt_s: float, drivers: dict[str, float], mode: int) -> dict[str, float]:

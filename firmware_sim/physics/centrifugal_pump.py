@@ -29,12 +29,12 @@ class CentrifugalPump(Machine):
 
     machine_type = "centrifugal_pump"
     noise = {
-        "speed_rpm": (5.0, 3.0),
-        "flow_m3h": (0.35, 0.2),
-        "discharge_pressure_bar": (0.015, 0.008),
+        "speed_rpm": (7.0, 4.0),
+        "flow_m3h": (0.4, 0.25),
+        "discharge_pressure_bar": (0.02, 0.01),
         "suction_pressure_bar": (0.003, 0.002),
         "motor_current_a": (0.12, 0.06),
-        "motor_temperature_c": (0.2, 0.15),
+        "motor_temperature_c": (0.35, 0.25),
         "bearing_temperature_c": (0.2, 0.15),
         "vibration_mm_s": (0.06, 0.03),
         "strainer_dp_mbar": (0.6, 0.4),
@@ -44,9 +44,9 @@ class CentrifugalPump(Machine):
 
     def __init__(self, device: str, seed: int) -> None:
         super().__init__(device, seed)
-        self._demand = self.wander(5.0, 500.0)
-        self._level = self.wander(0.2, 700.0)
-        self._ambient = self.wander(1.2, 900.0)
+        self._demand = self.wander(5.0, 240.0)
+        self._level = self.wander(0.2, 300.0)
+        self._ambient = self.wander(1.5, 300.0)
         self._setpoint = 4.1
         self._speed = 0.85
         self._flow = 50.0
@@ -56,15 +56,15 @@ class CentrifugalPump(Machine):
     def step_drivers(self, dt_s: float, time_ns: int, mode: int) -> dict[str, float]:
         """Set-point, consumers' valves, tank level and ambient temperature."""
         target = (3.4 if mode == ECO else 4.0) + 0.35 * self.retarget(dt_s)
-        self._setpoint = ramp(self._setpoint, target, 0.015 * dt_s)
-        demand = 55.0 + 4.0 * day_wave(time_ns, 11.0) + self._demand.step(dt_s)
+        self._setpoint = ramp(self._setpoint, target, 0.006 * dt_s)
+        demand = 55.0 + 2.0 * day_wave(time_ns, 11.0) + self._demand.step(dt_s)
         demand += self.level("demand_step") * (10.0 if demand < 55.0 else -10.0)
         return {
             "pressure_setpoint_bar": self._setpoint,
             "demand_pct": clip(demand, 38.0, 70.0),
             "supply_level_m": clip(3.0 + self._level.step(dt_s), 2.3, 3.7),
             "ambient_temperature_c": 22.0
-            + 3.5 * day_wave(time_ns, 14.0)
+            + 1.5 * day_wave(time_ns, 14.0)
             + self._ambient.step(dt_s),
         }
 
@@ -120,12 +120,12 @@ class CentrifugalPump(Machine):
             target = self._speed if self.booting else FALLBACK_SPEED
             self._speed = ramp(self._speed, target, 0.01 * dt_s)
         else:
-            change = clip(0.03 * error_bar, -0.03, 0.03) * dt_s
+            change = clip(0.05 * error_bar, -0.03, 0.03) * dt_s
             self._speed = clip(self._speed + change, 0.4, max(MAX_SPEED, self._speed - 0.01))
 
     def _heat(self, dt_s: float, ambient_c: float, current_a: float) -> None:
-        motor = ambient_c + 0.1 * current_a * current_a
-        self._motor_c = lag(self._motor_c, motor, dt_s, 200.0)
+        motor = ambient_c + 0.08 * current_a * current_a
+        self._motor_c = lag(self._motor_c, motor, dt_s, 150.0)
         friction = 22.0 * self._speed * self._speed + 20.0 * self.level("bearing_wear")
         self._bearing_c = lag(self._bearing_c, ambient_c + 6.0 + friction, dt_s, 240.0)
 

@@ -28,24 +28,24 @@ class Chiller(Machine):
 
     machine_type = "chiller"
     noise = {
-        "supply_temperature_c": (0.03, 0.02),
-        "return_temperature_c": (0.03, 0.02),
-        "evaporating_pressure_bar": (0.008, 0.005),
-        "condensing_pressure_bar": (0.03, 0.02),
+        "supply_temperature_c": (0.05, 0.03),
+        "return_temperature_c": (0.05, 0.03),
+        "evaporating_pressure_bar": (0.012, 0.008),
+        "condensing_pressure_bar": (0.06, 0.04),
         "superheat_k": (0.12, 0.08),
         "subcooling_k": (0.10, 0.06),
         "discharge_temperature_c": (0.2, 0.15),
-        "compressor_power_kw": (0.10, 0.06),
-        "fan_speed_pct": (0.4, 0.3),
-        "valve_position_pct": (0.25, 0.15),
+        "compressor_power_kw": (0.25, 0.15),
+        "fan_speed_pct": (0.8, 0.5),
+        "valve_position_pct": (0.5, 0.3),
     }
     settings_default = {"supply_offset_k": 0.0}
     counters = {"rehome_valve": "valve_homing_count", "calibrate_return": "calibration_count"}
 
     def __init__(self, device: str, seed: int) -> None:
         super().__init__(device, seed)
-        self._load = self.wander(5.0, 500.0)
-        self._ambient = self.wander(1.2, 900.0)
+        self._load = self.wander(5.0, 240.0)
+        self._ambient = self.wander(1.5, 300.0)
         self._setpoint = 7.0
         self._supply_c = 7.0
         self._return_c = 11.5
@@ -62,14 +62,14 @@ class Chiller(Machine):
     def step_drivers(self, dt_s: float, time_ns: int, mode: int) -> dict[str, float]:
         """Cooling load, set-point and outdoor temperature."""
         target = (8.5 if mode == ECO else 6.5) + 0.8 * self.retarget(dt_s)
-        self._setpoint = ramp(self._setpoint, target, 0.015 * dt_s)
-        load = 76.0 + 5.0 * day_wave(time_ns, 15.0) + self._load.step(dt_s)
+        self._setpoint = ramp(self._setpoint, target, 0.006 * dt_s)
+        load = 76.0 + 2.5 * day_wave(time_ns, 15.0) + self._load.step(dt_s)
         load += self.level("demand_step") * (9.0 if load < 76.0 else -9.0)
         return {
             "cooling_load_kw": clip(load, 58.0, 96.0),
             "supply_setpoint_c": self._setpoint,
             "ambient_temperature_c": 25.0
-            + 3.5 * day_wave(time_ns, 15.0)
+            + 1.5 * day_wave(time_ns, 14.0)
             + self._ambient.step(dt_s),
         }
 
@@ -108,7 +108,7 @@ class Chiller(Machine):
         standing = self.level("high_pressure")
         fan = clip(45.0 + 5.0 * (hot - 42.0), 10.0, 100.0) * (1.0 - standing)
         self._fan_pct = lag(self._fan_pct, fan, dt_s, 5.0)
-        clean = 1.0 - 0.32 * self.level("condenser_fouling")
+        clean = 1.0 - 0.36 * self.level("condenser_fouling")
         condenser_kw_per_k = (2.4 + 0.055 * self._fan_pct) * clean
         condensing = ambient_c + (cooling + power) / condenser_kw_per_k
         self._condensing_c = lag(hot, condensing, dt_s, 20.0)
