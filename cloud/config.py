@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from cloud.core.case import Mode
+from cloud.core.states import Mode
 from contract import machines, timescale, topics
 from contract.errors import Malformed
 
@@ -23,6 +23,8 @@ class Broker(_Section):
     """``mqtt://host:port`` or ``mqtts://...``; empty starts mosquitto, or amqtt without it."""
     username: str = "gateway"
     password_file: Path | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] = 1883
+    """Where a broker of our own listens, on 127.0.0.1."""
 
 
 class SeriesStore(_Section):

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from cloud.adapters import database as db
+from cloud.core.playbook import Tier
 from contract.errors import Refused
 from contract.firmware import Release
 from contract.tickets import Label
@@ -82,7 +83,7 @@ class AssetRow(Struct, frozen=True, kw_only=True):
     title: str = ""
     serial: str = ""
     address: str = ""
-    tier: str = "B"
+    tier: Tier = "B"
 
 
 class TicketRow(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,32 @@
+"""``python -m cloud --config cloud.toml``: run the gateway."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloud import config as settings
+from cloud.service import gateway
+from contract.errors import FarfixError
+
+
+def main(
+    config: Annotated[Path | None, typer.Option(help="TOML file; see `farfix validate`.")] = None,
+) -> None:
+    """Run the gateway: intake, detection, cases, console and API."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        asyncio.run(gateway.run(settings.load(config)))
+    except FarfixError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)

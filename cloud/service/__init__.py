@@ -1,0 +1,1 @@
+"""The gateway's loops: intake, watch, desk, outbox, feed. They ask the core, perform, feed back."""

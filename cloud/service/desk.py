@@ -1,0 +1,342 @@
+"""The desk: every open case, moved by what is seen, answered, decided and by the clock.
+
+A case, its timeline and its effects are saved in one transaction before anything is performed.
+Evidence that moves nothing is kept in memory and saved with the next change or checkpoint: after a
+crash the journal shows it again.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from cloud.adapters.series import Series
+from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
+from cloud.core import case as rules
+from cloud.core import fleet, playbook, ticket
+from cloud.core.limits import Fleet
+from cloud.core.states import (
+    Announce,
+    Approved,
+    Case,
+    CommandFinished,
+    Diagnosed,
+    Diagnosis,
+    Dismissed,
+    Effect,
+    EscalationAsked,
+    Event,
+    Evidence,
+    Note,
+    OpenTicket,
+    Phase,
+    Plan,
+    Rejected,
+    ReportReceived,
+    SaveLabel,
+    SendCommand,
+    Tick,
+)
+from cloud.service.outbox import Announcement, DeviceCommand
+from cloud.service.parts import Parts
+from cloud.service.watch import Watch
+from cloud.web import metrics
+from cloud.web.ports import Action, Live
+from contract.commands import Answer, Command
+from contract.errors import Refused
+from contract.faults import NO_DATA, Fault, Hypothesis
+from contract.machines import MachineType
+from contract.tickets import Asset, ClosingReport
+from contract.timescale import Timescale
+from contract.topics import Topic
+from models.monitor import Assessment, State
+
+log = logging.getLogger(__name__)
+
+DECISIONS: Mapping[Action, Callable[[str, str], Event]] = {
+    "approve": lambda by, _: Approved(by=by),
+    "reject": lambda by, why: Rejected(by=by, why=why),
+    "escalate": lambda by, why: EscalationAsked(by=by, why=why),
+    "dismiss": lambda by, why: Dismissed(by=by, why=why),
+}
+REST_NS = 3600 * 10**9
+"""After people ended a case, the same alarm opens a new one at the earliest so much later."""
+
+
+class Desk:
+    """Holds the open cases; what the web and the loops ask of them goes through here."""
+
+    watch: Watch
+    """Set by the gateway: the live picture."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._playbooks = playbook.shipped(parts.machines)
+        self._versions: dict[str, int] = {}
+        self._open: dict[str, Case] = {}
+        self._dirty: set[str] = set()
+        self._resting: dict[str, int] = {}
+        for row in parts.store.open_cases():
+            self._open[row.device] = rules.decode_case(row.data)
+            self._versions[row.case_id] = row.version
+        self._today: dict[str, list[Case]] = {}
+
+    # What the loops say.
+
+    def alarm(self, device: str, assessment: Assessment, ranked: list[Hypothesis]) -> None:
+        """Open a case for the device, or sharpen the open one."""
+        asset = self._parts.assets[device]
+        machine = self._parts.machines[asset.machine_type]
+        case, now_ns = self._open.get(device), self._parts.clock.now_ns()
+        policy = self._playbooks.policy
+        found = playbook.diagnosis(machine, ranked, assessment.deviations, policy)
+        if case is None and now_ns >= self._resting.get(device, 0):
+            self._begin(device, found, now_ns)
+        elif case is not None:
+            self._apply(case, Diagnosed(found, self._plan(device, found, case.opened_ns)), now_ns)
+
+    def evidence(self, device: str, measured_ns: int, *, healthy: bool) -> None:
+        """Show the device's open case, if there is one, that it is well or not."""
+        if healthy:
+            self._resting.pop(device, None)
+        case = self._open.get(device)
+        if case is not None:
+            self._apply(case, Evidence(measured_ns, healthy), self._parts.clock.now_ns())
+
+    def answered(self, topic: Topic, answer: Answer) -> None:
+        """Take a device's answer to a command."""
+        metrics.command_answers.labels(answer.status.value).inc()
+        case = self._open.get(topic.device)
+        if case is not None:
+            event = CommandFinished(answer.id, answer.status, answer.at_ns, answer.reason)
+            self._apply(case, event, self._parts.clock.now_ns())
+
+    def tick(self, silent: list[str]) -> None:
+        """Let time pass for every open case, and open one for each machine gone silent."""
+        now_ns = self._parts.clock.now_ns()
+        for device in silent:
+            if device not in self._open and now_ns >= self._resting.get(device, 0):
+                self._begin(device, self._silence(device), now_ns)
+        for case in list(self._open.values()):
+            self._apply(case, Tick(self._fleet(case, now_ns)), now_ns)
+        metrics.journal_bytes.set(self._parts.journal.waiting_bytes)
+        for phase in Phase:
+            count = sum(case.phase is phase for case in self._open.values())
+            metrics.open_cases.labels(phase.value).set(count)
+        states = self.watch.states()
+        for state in State:
+            metrics.machines.labels(state.value).set(states.count(state))
+
+    def flush(self) -> None:
+        """Save cases that have taken in evidence since they were saved."""
+        for device in list(self._dirty):
+            case = self._open.get(device)
+            if case is not None:
+                self._save(case, (), self._parts.clock.now_ns())
+        self._dirty.clear()
+
+    # What people say (`cloud.web.ports.Desk`).
+
+    @property
+    def store(self) -> Store:
+        """Cases, tickets, releases and what was quarantined."""
+        return self._parts.store
+
+    @property
+    def series(self) -> Series:
+        """Telemetry and scores."""
+        return self._parts.series
+
+    @property
+    def machines(self) -> Mapping[str, MachineType]:
+        """Machine types by name."""
+        return self._parts.machines
+
+    @property
+    def timescale(self) -> Timescale:
+        """How fast plant time runs."""
+        return self._parts.timescale
+
+    def now_ns(self) -> int:
+        """Return the plant's time."""
+        return self._parts.clock.now_ns()
+
+    def live(self, device: str) -> Live | None:
+        """Return the latest of a device."""
+        return self.watch.live(device)
+
+    def unready(self) -> list[str]:
+        """Say what keeps the gateway from its work."""
+        return [] if self._parts.link.connected else ["the MQTT broker is not connected"]
+
+    async def decide(self, case_id: str, action: Action, by: str, why: str) -> None:
+        """Apply a person's decision.
+
+        Raises:
+            Refused: the case is not open, or its phase leaves nothing to decide.
+        """
+        self._person(case_id, DECISIONS[action](by, why))
+
+    async def report(self, case_id: str, report: ClosingReport) -> None:
+        """Close a case with the technician's report.
+
+        Raises:
+            Refused: the case is not open, or no ticket of it is.
+        """
+        self._person(case_id, ReportReceived(report))
+
+    def _person(self, case_id: str, event: Event) -> None:
+        case = next((c for c in self._open.values() if c.case_id == case_id), None)
+        if case is None:
+            raise Refused(f"case {case_id} is not open")
+        now_ns = self._parts.clock.now_ns()
+        if self._apply(case, event, now_ns) == case:
+            raise Refused(f"case {case_id} is {case.phase.value}: this does not apply now")
+
+    # How cases move.
+
+    def _begin(self, device: str, found: Diagnosis, now_ns: int) -> None:
+        asset = self._parts.assets[device]
+        case, effects = rules.open_case(
+            case_id=f"{device[:48]}-{now_ns // 10**6:x}",
+            device=device,
+            site=asset.site,
+            machine_type=asset.machine_type,
+            diagnosis=found,
+            plan=self._plan(device, found, now_ns),
+            now_ns=now_ns,
+        )
+        metrics.opened_cases.inc()
+        self._save(case, effects, now_ns)
+
+    def _apply(self, case: Case, event: Event, now_ns: int) -> Case:
+        moved, effects = rules.step(case, event, now_ns)
+        if effects or moved.phase is not case.phase:
+            self._save(moved, effects, now_ns)
+        elif moved != case:
+            self._open[case.device] = moved
+            self._dirty.add(case.device)
+        return moved
+
+    def _save(self, case: Case, effects: tuple[Effect, ...], now_ns: int) -> None:
+        before = self._versions.get(case.case_id)
+        version = (before or 0) + 1
+        row = CaseRow(
+            case_id=case.case_id,
+            device=case.device,
+            phase=case.phase.value,
+            open=case.open,
+            opened_ns=case.opened_ns,
+            updated_ns=now_ns,
+            version=version,
+            data=rules.encode_case(case),
+        )
+        notes = [
+            TimelineRow(case_id=case.case_id, at_ns=now_ns, kind=e.kind.value, text=e.text)
+            for e in effects
+            if isinstance(e, Note)
+        ]
+        box = [self._box(case, e, now_ns) for e in effects if not isinstance(e, Note)]
+        self._parts.store.save(row, before, notes, box)
+        for note in notes:
+            log.info("%s %s", case.case_id, note.text)
+        self._versions[case.case_id] = version
+        self._dirty.discard(case.device)
+        if case.open:
+            self._open[case.device] = case
+        else:
+            self._end(case, now_ns)
+
+    def _end(self, case: Case, now_ns: int) -> None:
+        self._open.pop(case.device, None)
+        self._versions.pop(case.case_id, None)
+        self._today.pop(case.device, None)
+        metrics.ended_cases.labels(case.phase.value).inc()
+        if case.phase in (Phase.DISMISSED, Phase.CLOSED):
+            self._resting[case.device] = now_ns + REST_NS
+
+    def _box(
+        self, case: Case, effect: SendCommand | OpenTicket | SaveLabel | Announce, now_ns: int
+    ) -> OutboxRow:
+        kind, payload = self._payload(case, effect)
+        return OutboxRow(
+            key=effect.key,
+            case_id=case.case_id,
+            kind=kind,
+            payload=msgspec.json.encode(payload),
+            due_ns=now_ns,
+        )
+
+    def _payload(
+        self, case: Case, effect: SendCommand | OpenTicket | SaveLabel | Announce
+    ) -> tuple[str, msgspec.Struct]:
+        match effect:
+            case SendCommand():
+                command = Command(
+                    id=effect.command_id,
+                    name=effect.command,
+                    argument=effect.argument,
+                    issued_ns=effect.issued_ns,
+                    expires_ns=effect.expires_ns,
+                )
+                return "command", DeviceCommand(case.device, command)
+            case OpenTicket():
+                metrics.opened_tickets.labels(effect.reason.value).inc()
+                machine = self._parts.machines[case.machine_type]
+                return "ticket", ticket.build(case, machine, self._asset(case.device))
+            case SaveLabel():
+                return "label", effect.label
+            case Announce():
+                return "announce", Announcement(case.device, _announced(case))
+
+    def _asset(self, device: str) -> Asset:
+        row, live = self._parts.assets[device], self.watch.live(device)
+        machine = self._parts.machines[row.machine_type]
+        return Asset(
+            device=device,
+            machine_type=row.machine_type,
+            title=row.title or machine.title,
+            site=row.site,
+            serial=row.serial,
+            address=row.address,
+            firmware=live.firmware if live else "",
+        )
+
+    def _plan(self, device: str, found: Diagnosis, opened_ns: int) -> Plan:
+        asset = self._parts.assets[device]
+        return playbook.plan(
+            self._parts.machines[asset.machine_type],
+            asset.tier,
+            found,
+            self._playbooks,
+            opened_ns,
+            mode_override=self._parts.config.mode_override,
+        )
+
+    def _silence(self, device: str) -> Diagnosis:
+        machine = self._parts.machines[self._parts.assets[device].machine_type]
+        said = f"Nothing has come for {self._parts.config.silent_after_s:.0f} s."
+        ranked = [Hypothesis(NO_DATA, 1.0, [said])]
+        return playbook.diagnosis(machine, ranked, [], self._playbooks.policy)
+
+    def _fleet(self, case: Case, now_ns: int) -> Fleet:
+        if case.device not in self._today:
+            rows = self._parts.store.cases(device=case.device, limit=20)
+            self._today[case.device] = [rules.decode_case(r.data) for r in rows if not r.open]
+        cases = [*self._open.values(), *self._today[case.device]]
+        of_type = sum(a.machine_type == case.machine_type for a in self._parts.assets.values())
+        return fleet.view(case, cases, of_type, self._playbooks.policy.limits, now_ns)
+
+
+def _announced(case: Case) -> Fault | None:
+    if not case.open:
+        return None
+    return Fault(
+        case=case.case_id,
+        fault=case.fault,
+        title=case.title,
+        severity=case.severity,
+        phase=case.phase.value,
+        since_ns=case.opened_ns,
+        hypotheses=case.hypotheses,
+    )

@@ -1,0 +1,172 @@
+"""Performs what cases have decided, at least once: every effect may be repeated without harm."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from cloud.adapters import webhook
+from cloud.adapters.mqtt import read_password
+from cloud.adapters.store import OutboxRow
+from cloud.service.parts import Parts
+from cloud.web import metrics
+from contract import codec, topics
+from contract.commands import Answer, AnswerStatus, Command
+from contract.errors import Malformed, Refused, Unreachable
+from contract.faults import Fault
+from contract.firmware import Release, version_number
+from contract.machines import CommandKind
+from contract.tickets import Label, Ticket
+from contract.topics import Channel, Topic
+
+log = logging.getLogger(__name__)
+
+BATCH = 50
+POLL_S = 0.1
+PUBLISH_RETRY_S = 2.0
+"""Wall time until a message that the broker did not take is tried again."""
+
+
+class Announcement(Struct, frozen=True):
+    """What listeners are told about a device; ``None`` when it has no open fault any more."""
+
+    device: str
+    fault: Fault | None
+
+
+class DeviceCommand(Struct, frozen=True):
+    """A command and the device that it is for."""
+
+    device: str
+    command: Command
+
+
+class Outbox:
+    """One loop over the effects that are due."""
+
+    def __init__(self, parts: Parts, on_answer: Callable[[Topic, Answer], None]) -> None:
+        self._parts, self._on_answer = parts, on_answer
+        self._secret = read_password(parts.config.webhook.secret_file)
+        self._busy: set[str] = set()
+        self._perform = {
+            "command": self._command,
+            "ticket": self._ticket,
+            "label": self._label,
+            "announce": self._announce,
+        }
+
+    async def run(self) -> None:
+        """Perform what is due until cancelled. A slow receiver delays no other effect."""
+        async with (
+            httpx.AsyncClient(trust_env=False) as self._client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            while True:
+                limit = BATCH + len(self._busy)
+                due = self._parts.store.due(self._parts.clock.now_ns(), limit)
+                metrics.outbox_waiting.set(len(due))
+                for row in due:
+                    if row.key not in self._busy:
+                        self._busy.add(row.key)
+                        tasks.create_task(self._one(row))
+                await asyncio.sleep(POLL_S)
+
+    async def _one(self, row: OutboxRow) -> None:
+        store = self._parts.store
+        try:
+            await self._perform[row.kind](row)
+        except Unreachable as error:
+            delay_s = self._delay_s(row, error)
+            if delay_s is None:
+                log.warning("%s given up after %d attempts: %s", row.key, row.attempts, error)
+                store.dead(row.key, str(error))
+                return
+            log.warning("%s: %s; again in %.0f s", row.key, error, delay_s)
+            wait_ns = int(delay_s * self._parts.timescale.speed * 1e9)
+            store.retry(row.key, str(error), self._parts.clock.now_ns() + wait_ns)
+        except (Refused, Malformed) as error:
+            log.warning("%s cannot be done: %s", row.key, error)
+            store.dead(row.key, str(error))
+        else:
+            store.done(row.key, self._parts.clock.now_ns())
+        finally:
+            self._busy.discard(row.key)
+
+    @staticmethod
+    def _delay_s(row: OutboxRow, error: Unreachable) -> float | None:
+        """Return wall seconds until the next attempt; None when it is time to give up."""
+        if row.kind != "ticket":
+            return PUBLISH_RETRY_S
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+        delay_s = webhook.retry_delay_s(row.attempts + 1, jitter)
+        asked_s = error.retry_after_s if isinstance(error, webhook.TryLater) else None
+        return delay_s if delay_s is None or asked_s is None else max(delay_s, asked_s)
+
+    async def _command(self, row: OutboxRow) -> None:
+        item = msgspec.json.decode(row.payload, type=DeviceCommand)
+        command, asset = item.command, self._parts.assets[item.device]
+        if self._parts.clock.now_ns() >= command.expires_ns:
+            raise Refused("it expired before the broker took it")
+        machine = self._parts.machines[asset.machine_type]
+        spec = machine.command(command.name)
+        if spec is not None and spec.kind is CommandKind.UPDATE_FIRMWARE:
+            release = newest(self._parts.store.releases(), machine.name)
+            if release is None:
+                reason = f"there is no firmware release for {machine.name}"
+                self._refuse(item, reason)
+                raise Refused(reason)
+            command = msgspec.structs.replace(command, release=self._with_url(release))
+        topic = topics.build(asset.site, asset.device, Channel.COMMAND)
+        await self._parts.link.publish(topic, codec.encode(command))
+        metrics.sent_commands.inc()
+
+    def _refuse(self, item: DeviceCommand, reason: str) -> None:
+        now_ns = self._parts.clock.now_ns()
+        answer = Answer(
+            id=item.command.id, status=AnswerStatus.REFUSED, at_ns=now_ns, reason=reason
+        )
+        site = self._parts.assets[item.device].site
+        self._on_answer(Topic(site, item.device, Channel.ANSWER), answer)
+
+    def _with_url(self, release: Release) -> Release:
+        base = self._parts.config.base_url
+        url = f"{base}/api/releases/{release.machine_type}/{release.version}/image"
+        return msgspec.structs.replace(release, url=url)
+
+    async def _ticket(self, row: OutboxRow) -> None:
+        ticket = msgspec.json.decode(row.payload, type=Ticket)
+        self._parts.store.put_ticket(ticket.key, row.payload, ticket.opened_ns)
+        config = self._parts.config
+        if not config.webhook.url:
+            return  # nobody to tell: the ticket is read by API and console
+        now_s = int(time.time())  # noqa: TID251 - receivers compare signatures with the wall clock
+        body = webhook.ticket_event(ticket, config.base_url)
+        signed = webhook.signed_request(self._secret, ticket.key, now_s, body)
+        await webhook.deliver(
+            self._client,
+            config.webhook.url,
+            signed,
+            allow_private=config.webhook.allow_private,
+        )
+        metrics.delivered_tickets.inc()
+
+    async def _label(self, row: OutboxRow) -> None:
+        self._parts.store.put_label(msgspec.json.decode(row.payload, type=Label))
+
+    async def _announce(self, row: OutboxRow) -> None:
+        item = msgspec.json.decode(row.payload, type=Announcement)
+        asset = self._parts.assets[item.device]
+        topic = topics.build(asset.site, asset.device, Channel.FAULT)
+        payload = codec.encode(item.fault) if item.fault else b""
+        await self._parts.link.publish(topic, payload, retain=True)
+
+
+def newest(releases: list[Release], machine_type: str) -> Release | None:
+    """Return the release of the highest version for a machine type."""
+    fitting = [r for r in releases if r.machine_type == machine_type]
+    return max(fitting, key=lambda r: version_number(r.version), default=None)

@@ -1,0 +1,27 @@
+"""What all loops of the gateway share."""
+
+from dataclasses import dataclass
+
+from cloud.adapters.clock import PlantClock
+from cloud.adapters.journal import Journal
+from cloud.adapters.mqtt import Link
+from cloud.adapters.series import Series
+from cloud.adapters.store import AssetRow, Store
+from cloud.config import Config
+from contract.machines import MachineType
+from contract.timescale import Timescale
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The gateway's adapters and tables, opened once."""
+
+    config: Config
+    timescale: Timescale
+    clock: PlantClock
+    store: Store
+    journal: Journal
+    series: Series
+    link: Link
+    assets: dict[str, AssetRow]
+    machines: dict[str, MachineType]
