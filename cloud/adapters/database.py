@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from cloud.adapters.sqlite_file import is_bug
 from contract.errors import Malformed, Refused, Unreachable
 
 BUSY_TIMEOUT_MS = 10_000
@@ -187,6 +188,8 @@ def transaction(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
         with engine.execution_options(writes=writes).begin() as connection:
             yield connection
     except exc.OperationalError as error:
+        if is_bug(error.orig):
+            raise
         raise Unreachable(f"database: {error.orig}") from error
     except exc.IntegrityError as error:
         raise Refused(f"database: {error.orig}") from error

@@ -5,10 +5,8 @@ in one transaction and returns when both are on the disk, so an acknowledgement 
 promise that survives a power failure. The file belongs to one gateway at a time.
 """
 
-import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from cloud.adapters import sqlite_file
 from cloud.core.intake import Position
 from contract.errors import Refused, Unreachable
 
@@ -63,27 +62,16 @@ class Journal:
             max_bytes: entries are refused when those that wait take so much.
 
         Raises:
-            Refused: another gateway has the file open, or it is not a journal.
+            Refused: another gateway has the file open, or it is damaged.
         """
         self._max_bytes = max_bytes
         self._lock = Lock()
-        self._connection = sqlite3.connect(
-            path, timeout=1.0, isolation_level=None, check_same_thread=False
-        )
-        try:
-            # Exclusive: keeps a second gateway out, and needs no shared memory beside the file.
-            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(_SCHEMA)
-            self._bytes = self._measure()
-            newest = self._connection.execute("SELECT max(touched) FROM positions").fetchone()
-            self._touched: int = newest[0] or 0
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise Refused(
-                f"{path} cannot be used as the journal ({error}): stop the other gateway that "
-                "uses this data directory, or restore the file from a backup"
-            ) from error
+        # Exclusive: keeps a second gateway out, and needs no shared memory beside the file.
+        self._connection = sqlite_file.connect(path, timeout_s=1.0, exclusive=True)
+        self._connection.executescript(_SCHEMA)
+        self._bytes = self._measure()
+        newest = self._connection.execute("SELECT max(touched) FROM positions").fetchone()
+        self._touched: int = newest[0] or 0
 
     def close(self) -> None:
         """Close the file."""
@@ -113,7 +101,7 @@ class Journal:
                     "it takes more when what waits has been worked off"
                 )
             try:
-                with self._transaction():
+                with sqlite_file.transaction(self._connection):
                     self._connection.executemany(
                         "INSERT INTO entries (device, site, boot, sequence, received_ns, payload)"
                         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -121,7 +109,7 @@ class Journal:
                     )
                     for (device, boot), position in (positions or {}).items():
                         self._put_position(device, boot, position)
-            except sqlite3.OperationalError as error:
+            except Unreachable as error:
                 raise Refused(f"the journal cannot be written: {error}") from error
             self._bytes += size
 
@@ -148,12 +136,9 @@ class Journal:
             Unreachable: the disk does not let it; the entries stay.
         """
         with self._lock:
-            try:
-                with self._transaction():
-                    freed = self._measure(up_to_id)
-                    self._connection.execute("DELETE FROM entries WHERE id <= ?", (up_to_id,))
-            except sqlite3.OperationalError as error:
-                raise Unreachable(f"the journal cannot be pruned: {error}") from error
+            with sqlite_file.transaction(self._connection):
+                freed = self._measure(up_to_id)
+                self._connection.execute("DELETE FROM entries WHERE id <= ?", (up_to_id,))
             self._bytes -= freed
 
     def _put_position(self, device: str, boot: str, position: Position) -> None:
@@ -178,17 +163,6 @@ class Journal:
     def _query(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # a full disk may have ended it already
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 def _size(entry: Entry) -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from cloud.adapters import series
+from cloud.adapters import series, sqlite_file
 from cloud.adapters.series import Points, Row
-from contract.errors import Refused, Unreachable
+from contract.errors import Unreachable
 
 EXPIRE_EVERY_NS = 60 * 10**9
 """Often, so that each time only little is to be deleted."""
@@ -36,20 +36,12 @@ class SqliteSeries:
             now_ns: the plant clock.
 
         Raises:
-            Refused: the file is no SQLite database.
+            Refused: the file is damaged or no SQLite file.
         """
         self._keep_ns, self._now_ns, self._expired_ns = round(keep_days * DAY_NS), now_ns, 0
         self._lock = Lock()
-        self._connection = sqlite3.connect(
-            path, timeout=10.0, isolation_level=None, check_same_thread=False
-        )
-        try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._columns = self._known_columns()
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise Refused(f"{path} cannot hold telemetry ({error}): move it away") from error
+        self._connection = sqlite_file.connect(path, timeout_s=10.0)
+        self._columns = self._known_columns()
 
     def close(self) -> None:
         """Close the file."""
@@ -138,7 +130,7 @@ class SqliteSeries:
         missing = [name for name in names if name not in known]
         for name in missing:
             if name.lower() in taken:
-                return f"field {name} differs from {taken[name.lower()]} only in case"
+                return f"field {name} differs from {taken[name.lower()]} at most in case"
             taken[name.lower()] = name
         if len(known) + len(missing) > COLUMNS_MAX:
             return f"measurement {measurement} has {len(known)} fields already"
@@ -178,20 +170,18 @@ class SqliteSeries:
             with self._lock:
                 return self._connection.execute(query, values).fetchall()
         except sqlite3.OperationalError as error:
+            if sqlite_file.is_bug(error):
+                raise
             raise Unreachable(f"telemetry file: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise Unreachable(f"telemetry file: {error}") from error
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-                self._columns = self._known_columns()
+            with sqlite_file.transaction(self._connection):
+                yield
+        except BaseException:
+            self._columns = self._known_columns()  # what the block added is gone
+            raise
 
 
 def _quoted(name: str) -> str:
