@@ -50,7 +50,7 @@ def _reader(table: Mapping[str, object]) -> Callable[[Path], str]:
     keys = table.keys()
     if "signals" in keys:
         return _machine_type
-    if "playbooks" in keys:
+    if "machine_type" in keys or "due_h" in keys:
         return _playbook
     if "agent" in keys or "devices" in keys:
         return _edge
@@ -60,8 +60,8 @@ def _reader(table: Mapping[str, object]) -> Callable[[Path], str]:
         return _cloud
     raise Malformed(
         "is no config of the gateway (assets ...) or an agent (agent, devices ...), no fleet for "
-        "the simulator (machines ...), no machine type (signals ...) and no playbook "
-        f"(playbooks ...); it has: {', '.join(keys) or 'nothing'}"
+        "the simulator (machines ...), no machine type (signals ...), no playbook "
+        f"(machine_type ...) and no policy (due_h ...); it has: {', '.join(keys) or 'nothing'}"
     )
 
 
@@ -94,5 +94,7 @@ def _fleet(file: Path) -> str:
 def _playbook(file: Path) -> str:
     from cloud.core import playbook  # noqa: PLC0415 - each kind loads only its own program
 
-    found = playbook.parse(file.read_text(), str(file))
-    return f"playbook: {found}"
+    found = playbook.load(file.parent, machines.library())
+    if file.name == playbook.SERVICE_FILE:
+        return f"policy for {len(found.by_machine_type)} playbooks"
+    return f"playbook of {tomllib.loads(file.read_text())['machine_type']}"

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from contract import codec
@@ -15,6 +15,8 @@ _OWN_TABLES = ("score",)
 
 Readings = set[tuple[str, int]]
 """Device and event time."""
+Batches = Mapping[tuple[str, str], set[int]]
+"""Sequences by device and boot."""
 
 
 def nothing() -> Telemetry:
@@ -57,10 +59,10 @@ def spooled(files: Iterable[Path]) -> tuple[Readings, set[tuple[str, str, int]]]
     return found, batches
 
 
-def gaps(witness: Witness, held: set[tuple[str, str, int]]) -> int:
+def gaps(heard_of: Batches, held: set[tuple[str, str, int]]) -> int:
     """Count batches whose number was never heard although a later one was."""
     missing = 0
-    for (device, boot), numbers in witness.batches.items():
+    for (device, boot), numbers in heard_of.items():
         own = numbers | {n for d, b, n in held if (d, b) == (device, boot)}
         missing += max(own) - len(own)
     return missing

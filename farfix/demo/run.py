@@ -261,7 +261,7 @@ class Show:
             accounting.stored(self.stage.series),
             held,
             scored=scored,
-            missing=accounting.gaps(witness, batches),
+            missing=accounting.gaps(witness.batches, batches),
             repeated=repeated,
         )
 
