@@ -1,0 +1,1 @@
+"""What people and other programs see of the gateway: a documented API and a live console."""

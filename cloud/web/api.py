@@ -1,0 +1,208 @@
+"""The REST API: fleet, machines, cases, tickets and what was quarantined."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
+from pydantic import BaseModel, Field
+
+from cloud.core.states import Phase
+from cloud.web import problems
+from cloud.web.guard import RequestBody
+from cloud.web.ports import Action, Desk
+from cloud.web.schemas import (
+    CaseBrief,
+    CaseDetail,
+    Fleet,
+    Machine,
+    QuarantineEntry,
+    Telemetry,
+    TicketBrief,
+)
+from cloud.web.views import MAX_POINTS, Views
+from contract import codec
+from contract.errors import Malformed
+from contract.tickets import ClosingReport
+
+T = TypeVar("T")
+Responses = dict[int | str, dict[str, Any]]  # as FastAPI declares it
+HOUR_NS = 3600 * 10**9
+MAX_NS = 2**63 - 1
+
+DeviceName = Annotated[str, Path(examples=["pump-1"], max_length=64)]
+CaseId = Annotated[str, Path(max_length=80)]
+PROBLEMS: Responses = {
+    status: {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
+    for status in (404, 422, 503)
+}
+DENIED: Responses = {
+    status: {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
+    for status in (401, 409, 413)
+}
+
+
+class Decision(BaseModel):
+    """A person's decision about a case."""
+
+    by: str = Field(
+        min_length=1, max_length=80, description="Who decides.", examples=["J. Doe, shift lead"]
+    )
+    why: str = Field("", max_length=1000, description="In a sentence, for the timeline.")
+
+
+def _found(view: T | None, what: str) -> T:
+    if view is None:
+        raise HTTPException(404, what)
+    return view
+
+
+def routes(desk: Desk, views: Views, bearer: Callable[..., None]) -> APIRouter:
+    """Return the routes under ``/api``."""
+    router = APIRouter(prefix="/api", responses=PROBLEMS)
+    _fleet_routes(router, desk, views)
+    _case_reads(router, views)
+    _case_writes(router, desk, views, bearer)
+    return router
+
+
+def _fleet_routes(router: APIRouter, desk: Desk, views: Views) -> None:
+    @router.get("/fleet", tags=["fleet"], summary="All machines, the most urgent first")
+    def read_fleet() -> Fleet:
+        return views.fleet()
+
+    @router.get("/machines/{device}", tags=["fleet"], summary="One machine, now")
+    def read_machine(device: DeviceName) -> Machine:
+        return _machine(views.machine(device), device)
+
+    @router.get(
+        "/machines/{device}/telemetry", tags=["fleet"], summary="Signals and score over time"
+    )
+    def read_telemetry(
+        device: DeviceName,
+        signals: Annotated[
+            str, Query(description="Names, separated by commas; empty means all.", max_length=4000)
+        ] = "",
+        from_ns: Annotated[
+            int | None,
+            Query(alias="from", ge=0, le=MAX_NS, description="Default: an hour before `to`."),
+        ] = None,
+        to_ns: Annotated[
+            int | None, Query(alias="to", ge=0, le=MAX_NS, description="Default: now.")
+        ] = None,
+        max_points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = 500,
+    ) -> Telemetry:
+        end_ns = desk.now_ns() if to_ns is None else to_ns
+        begin_ns = max(0, end_ns - HOUR_NS) if from_ns is None else from_ns
+        if begin_ns >= end_ns:
+            raise Malformed("'from' must lie before 'to'; both are ns since 1970 UTC")
+        names = [name for name in signals.split(",") if name]
+        known = [s.name for s in _machine(views.machine(device), device).signals]
+        strangers = [name for name in names if name not in known]
+        if strangers:
+            raise Malformed(f"{device} has no signal {strangers[0]!r}; it has {', '.join(known)}")
+        return _found(
+            views.telemetry(device, names, begin_ns, end_ns, max_points),
+            f"The type of machine {device!r} is not known here.",
+        )
+
+    @router.get("/quarantine", tags=["fleet"], summary="Messages that were refused, and why")
+    def read_quarantine() -> list[QuarantineEntry]:
+        return views.quarantine()
+
+
+def _machine(machine: Machine | None, device: str) -> Machine:
+    return _found(
+        machine, f"There is no machine {device!r} here. GET /api/fleet lists all machines."
+    )
+
+
+def _case_reads(router: APIRouter, views: Views) -> None:
+    @router.get("/cases", tags=["cases"], summary="Cases, the latest first")
+    def read_cases(
+        device: Annotated[str | None, Query(max_length=64)] = None,
+        state: Annotated[Phase | None, Query(description="Only cases in this phase.")] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> list[CaseBrief]:
+        return views.cases(device=device, phase=state, limit=limit)
+
+    @router.get(
+        "/cases/{case_id}", tags=["cases"], summary="The whole story of a case, with its timeline"
+    )
+    def read_case(case_id: CaseId) -> CaseDetail:
+        return _case(views, case_id)
+
+    @router.get("/tickets", tags=["tickets"], summary="Tickets, the latest first")
+    def read_tickets() -> list[TicketBrief]:
+        return views.tickets()
+
+    @router.get("/tickets/{key}", tags=["tickets"], summary="One ticket")
+    def read_ticket(key: CaseId) -> TicketBrief:
+        return _found(views.ticket(key), f"There is no ticket {key!r}.")
+
+
+def _case(views: Views, case_id: str) -> CaseDetail:
+    return _found(views.case(case_id), f"There is no case {case_id!r}. GET /api/cases lists them.")
+
+
+SUMMARIES: dict[Action, str] = {
+    "approve": "Agree to the next remedy",
+    "reject": "Turn the next remedy down",
+    "escalate": "Order a visit now",
+    "dismiss": "Call it a wrong alarm",
+}
+
+
+def _case_writes(router: APIRouter, desk: Desk, views: Views, bearer: Callable[..., None]) -> None:
+    guarded = [Depends(bearer)]
+    for action, summary in SUMMARIES.items():
+        path = f"/cases/{{case_id}}/{action}"
+        route = router.post(
+            path, tags=["cases"], summary=summary, dependencies=guarded, responses=DENIED
+        )
+        route(_decide(desk, views, action))
+
+    @router.post(
+        "/cases/{case_id}/report",
+        tags=["tickets"],
+        summary="Hand in the technician's closing report",
+        description="Closes the case; the finding is kept as a label for learning.",
+        openapi_extra={"requestBody": _report_body()},
+        dependencies=guarded,
+        responses=DENIED,
+    )
+    async def report(case_id: CaseId, body: RequestBody) -> CaseDetail:
+        case = await asyncio.to_thread(_case, views, case_id)
+        closing = codec.decode(body, ClosingReport)
+        if closing.finding not in case.findings:
+            known = ", ".join(case.findings)
+            raise Malformed(f"finding {closing.finding!r} is not known for this machine: {known}")
+        await desk.report(case_id, closing)
+        return await asyncio.to_thread(_case, views, case_id)
+
+
+def _decide(desk: Desk, views: Views, action: Action) -> Callable[..., object]:
+    async def decide(case_id: CaseId, decision: Annotated[Decision, Body()]) -> CaseDetail:
+        await asyncio.to_thread(_case, views, case_id)
+        await desk.decide(case_id, action, decision.by, decision.why)
+        return await asyncio.to_thread(_case, views, case_id)
+
+    return decide
+
+
+def _report_body() -> dict[str, object]:
+    """Return the closing report's schema, which msgspec owns, in OpenAPI's words."""
+    (schema,), parts = msgspec.json.schema_components(
+        [ClosingReport], ref_template="#/components/schemas/{name}"
+    )
+    example = {"finding": "no_fault_found", "notes": "Filter was clean.", "technician": "J. Doe"}
+    inline = dict(parts["ClosingReport"])
+    properties = dict(inline["properties"])
+    properties["parts_used"] = {"type": "array", "items": parts["Part"]}
+    inline["properties"] = properties
+    del schema
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": inline, "example": example}},
+    }

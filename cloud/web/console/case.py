@@ -1,0 +1,264 @@
+"""The story of one case, from the first symptom to the verified fix."""
+
+from collections.abc import Hashable
+
+from nicegui import ui
+
+from cloud.web import words
+from cloud.web.console import charts, decisions
+from cloud.web.console.charts import Area, Mark, Track
+from cloud.web.console.frame import frame, live, load, not_found
+from cloud.web.console.parts import (
+    PHASE_TONE,
+    SEVERITY_TONE,
+    Pill,
+    Section,
+    Text,
+    box,
+    dot,
+    link,
+)
+from cloud.web.console.tickets import ticket_body
+from cloud.web.ports import Desk
+from cloud.web.schemas import CaseDetail, EvidenceView, HypothesisView, TimelineEntry
+from cloud.web.views import Views
+
+CHART_EVERY_S = 5.0
+BEFORE_NS = 900 * words.NS
+AFTER_NS = 600 * words.NS
+LEADING = 3
+POINTS = 400
+KIND_TONE = {
+    "fault": ("warn", "warning_amber"),
+    "person": ("ask", "person"),
+    "hold": ("calm", "pause_circle"),
+    "command": ("info", "build_circle"),
+    "answer": ("info", "reply"),
+    "evidence": ("calm", "troubleshoot"),
+    "ticket": ("bad", "engineering"),
+    "end": ("ok", "verified"),
+}
+RESULT_TONE = {
+    "recovered": ("ok", "verified"),
+    "not_recovered": ("warn", "do_not_disturb_on"),
+    "failed": ("bad", "error_outline"),
+    "refused": ("bad", "block"),
+    "waiting": ("info", "schedule_send"),
+    "done": ("info", "troubleshoot"),
+}
+
+
+def install(desk: Desk, views: Views) -> None:
+    """Register the page."""
+
+    @ui.page("/cases/{case_id}")
+    async def case_page(case_id: str) -> None:
+        case = await load(lambda: views.case(case_id))
+        with frame(desk, "", case.title if case else "Not found"):
+            if case is None:
+                not_found(f"There is no case {case_id!r} here.")
+                return
+            page = _Page(desk, views, case)
+            page.show(case)
+
+            async def refresh() -> None:
+                seen = await load(lambda: views.case(case_id))
+                if seen is not None:
+                    page.show(seen)
+
+            live(refresh)
+            ui.timer(CHART_EVERY_S, page.draw)
+
+
+class _Page:
+    """All parts of the page. A part is built anew only when what it shows has changed."""
+
+    def __init__(self, desk: Desk, views: Views, case: CaseDetail) -> None:
+        self._desk, self._views, self._case = desk, views, case
+        with box("stack"):
+            _crumbs(case)
+            with box("head"):
+                with box("stack stack-s"):
+                    self._title = Text(tag="h1", classes="wrap")
+                    self._since = Text("", "muted small num")
+                with box("row"):
+                    self._pill, self._severity = Pill(), Pill()
+        self._next = Section(box("card next"))
+        with box("card chart-card"):
+            Text("Leading signals around the fault", tag="h2").style("padding: 4px 4px 8px")
+            self._chart = ui.echart({"series": []}).classes("case-chart")
+            self._chart.style(f"height: {charts.height_px(1 + len(_leading(case)), 3)}px")
+        with box("two"):
+            with box("card"):
+                Text("What happened", tag="h2").style("margin-bottom: 16px")
+                self._story = Section(box("story", tag="ol"))
+            with box("stack stack-l"):
+                with box("card"):
+                    Text("What it may be", tag="h2").style("margin-bottom: 12px")
+                    self._hypotheses = Section(box())
+                with box("card"):
+                    Text("Remote attempts", tag="h2").style("margin-bottom: 12px")
+                    self._attempts = Section(box())
+                self._ticket = Section(box("stack"))
+
+    def show(self, case: CaseDetail) -> None:
+        """Set what is known now."""
+        self._case = case
+        now_ns = self._desk.now_ns()
+        self._title.text = case.title
+        self._pill.set(*PHASE_TONE[case.phase], case.phase_text)
+        tone, icon = SEVERITY_TONE[case.severity]
+        self._severity.set(tone, icon, f"{case.severity.capitalize()} severity")
+        opened = f"Opened {words.utc(case.opened_ns)} ({words.ago(case.opened_ns, now_ns)})"
+        self._since.text = f"{opened} · case {case.case_id}"
+        self._next.show(_next_content(case), lambda: _next(self._desk, case))
+        self._story.show(tuple(case.timeline), lambda: _story(case.timeline, case.opened_ns))
+        self._hypotheses.show(repr(case.hypotheses), lambda: _hypotheses(case.hypotheses))
+        tried = repr((case.attempts, case.steps, case.evidence))
+        self._attempts.show(tried, lambda: _attempts(case, now_ns))
+        self._ticket.show((case.ticket_key, case.phase), self._build_ticket)
+
+    def _build_ticket(self) -> None:
+        case = self._case
+        if case.ticket_key is None:
+            return
+        ticket = self._views.ticket(case.ticket_key)
+        if ticket is not None:
+            with box("card"):
+                Text("Ticket", tag="h2").style("margin-bottom: 12px")
+                ticket_body(self._desk, ticket, case, self._desk.now_ns())
+
+    async def draw(self) -> None:
+        """Read the signals around the fault anew and set the chart."""
+        case, now_ns = self._case, self._desk.now_ns()
+        end_ns = now_ns if case.open else min(case.updated_ns + AFTER_NS, now_ns)
+        span = Area(case.opened_ns - BEFORE_NS, max(end_ns, case.opened_ns + words.NS))
+        leading = _leading(case)
+        found = await load(
+            lambda: self._views.telemetry(case.device, leading, span.from_ns, span.to_ns, POINTS)
+        )
+        if found is None:
+            return
+        score = Track(
+            title="Deviation from healthy running",
+            times_ns=found.score_times_ns,
+            values=found.score,
+            color=charts.SCORE,
+            level=1.0,
+            level_label="alarm",
+        )
+        tracks = [score]
+        for name in leading:
+            d = next(d for d in case.deviations if d.signal == name)
+            tracks.append(
+                Track(
+                    title=f"{d.title} ({d.unit})" if d.unit else d.title,
+                    times_ns=found.times_ns,
+                    values=found.signals[name],
+                    level=d.expected,
+                    level_label="expected" if d.expected is not None else "",
+                )
+            )
+        fault = Area(case.opened_ns, end_ns if case.open else case.updated_ns)
+        self._chart.options.update(charts.chart(tracks, span, [fault], _marks(case)))
+        self._chart.update()
+
+
+def _leading(case: CaseDetail) -> list[str]:
+    return [d.signal for d in case.deviations[:LEADING]]
+
+
+def _crumbs(case: CaseDetail) -> None:
+    with box("crumbs"):
+        link("Fleet", "/", "")
+        Text("/", tag="span")
+        link(case.machine_title, f"/machines/{case.device}", "")
+        Text("/", tag="span")
+        Text("Case", tag="span")
+
+
+def _marks(case: CaseDetail) -> list[Mark]:
+    found = [Mark(case.opened_ns, "Detected", "bad")]
+    for i, attempt in enumerate(case.attempts, 1):
+        found.append(Mark(attempt.ended_ns or attempt.sent_ns, f"Remedy {i}", "info"))
+    if not case.open:
+        good = case.phase in ("recovered", "self_cleared", "closed")
+        found.append(Mark(case.updated_ns, case.phase_text, "ok" if good else "calm"))
+    return found
+
+
+def _next_content(case: CaseDetail) -> Hashable:
+    return (case.next_text, tuple(case.actions), case.phase)
+
+
+def _next(desk: Desk, case: CaseDetail) -> None:
+    with box("next-text"):
+        Text("What happens next" if case.open else "How it ended", tag="h2")
+        Text(case.next_text, "wrap")
+    decisions.buttons(desk, case)
+
+
+def _story(timeline: list[TimelineEntry], opened_ns: int) -> None:
+    for entry in timeline:
+        with box(tag="li"):
+            dot(*KIND_TONE.get(entry.kind, ("calm", "circle")))
+            with box():
+                Text(entry.text, "story-text wrap")
+                offset = words.span((entry.at_ns - opened_ns) / words.NS)
+                after = f" · {offset} after detection" if entry.at_ns > opened_ns else ""
+                Text(f"{words.clock(entry.at_ns)} UTC{after}", "story-time")
+
+
+def _hypotheses(hypotheses: list[HypothesisView]) -> None:
+    if not hypotheses:
+        Text("No explanation yet.", "muted")
+    for hypothesis in hypotheses:
+        with box("hypothesis"):
+            with box("row between"):
+                Text(hypothesis.title, tag="h3")
+                Text(words.percent(hypothesis.probability), "num")
+            with box("meter tone-info"):
+                box("meter-fill").style(f"width: {hypothesis.probability * 100:.0f}%")
+            with box("evidence", tag="ul"):
+                for sentence in hypothesis.evidence:
+                    Text(sentence, tag="li")
+
+
+def _attempts(case: CaseDetail, now_ns: int) -> None:
+    if not case.attempts and not case.steps:
+        Text("Nothing remote is planned for this fault.", "muted")
+    for attempt in case.attempts:
+        with box("attempt"):
+            dot(*RESULT_TONE.get(attempt.result, ("calm", "help_outline")))
+            with box():
+                Text(attempt.title, tag="h3")
+                Text(attempt.result_text)
+                if attempt.detail:
+                    Text(attempt.detail, "muted small wrap")
+                sent = f"Sent {words.clock(attempt.sent_ns)} UTC, {attempt.command_id}"
+                Text(sent, "story-time wrap")
+    if case.evidence is not None:
+        _evidence(case.evidence, now_ns)
+    if case.open and case.ticket_key is None:
+        for i, step in enumerate(case.steps):
+            with box("attempt"):
+                dot("calm", "radio_button_unchecked")
+                with box():
+                    Text(step.title, tag="h3")
+                    Text("Next, if it is needed" if i == 0 else "After that", "muted small")
+
+
+def _evidence(evidence: EvidenceView, now_ns: int) -> None:
+    with box("attempt"):
+        dot("info", "monitor_heart")
+        with box():
+            Text("Evidence of recovery", tag="h3")
+            if evidence.counts_from_ns is not None and evidence.counts_from_ns > now_ns:
+                Text(f"Settling; counts from {words.clock(evidence.counts_from_ns)} UTC")
+            elif evidence.healthy_since_ns is None:
+                Text("Nothing healthy measured yet.")
+            else:
+                since = words.clock(evidence.healthy_since_ns)
+                Text(f"Healthy since {since} UTC, {evidence.healthy_samples} measurements")
+            need = f"{words.span(evidence.dwell_s)} and {evidence.needed_samples} measurements"
+            Text(f"Proof needs {need} of unbroken health.", "muted small")

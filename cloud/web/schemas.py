@@ -1,0 +1,258 @@
+"""What the API answers and the console shows. Times are ns since 1970 UTC, in plant time."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.faults import Severity
+
+
+class Status(StrEnum):
+    """What matters about a machine now, most urgent first."""
+
+    APPROVAL = "approval"
+    """A remedy waits for a person's yes."""
+    TICKET = "ticket"
+    """A visit on site is ordered."""
+    SILENT = "silent"
+    """The link is down or nothing comes in."""
+    FIXING = "fixing"
+    """A case is open and dealt with remotely."""
+    ALARM = "alarm"
+    """Deviates, but no case is open."""
+    LEARNING = "learning"
+    """Commissioning: healthy running is still being learned."""
+    UNJUDGED = "unjudged"
+    """Runs in a way that was never commissioned, so nothing can be said."""
+    WAITING = "waiting"
+    """Nothing has come in yet."""
+    HEALTHY = "healthy"
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CaseBrief(_View):
+    """One line about a case."""
+
+    case_id: str = Field(examples=["pump-1-1795330800"])
+    device: str = Field(examples=["pump-1"])
+    fault: str = Field(description="Code of the leading hypothesis.", examples=["clogged_filter"])
+    title: str = Field(description="The fault in words.", examples=["Clogged suction filter"])
+    probability: float = Field(ge=0, le=1, examples=[0.82])
+    severity: Severity
+    phase: str = Field(examples=["verifying"])
+    phase_text: str = Field(examples=["Verifying the remedy"])
+    open: bool
+    opened_ns: int
+    updated_ns: int
+
+
+class FleetMachine(_View):
+    """One machine of the fleet and how it is."""
+
+    device: str = Field(examples=["pump-1"])
+    title: str = Field(examples=["Circulation pump, hall 3"])
+    site: str = Field(examples=["north"])
+    machine_type: str = Field(examples=["centrifugal_pump"])
+    machine_type_title: str = Field(examples=["Centrifugal pump set"])
+    tier: str = Field(description="Service tier, A to C.", examples=["B"])
+    serial: str = ""
+    address: str = ""
+    status: Status
+    status_text: str = Field(examples=["Healthy"])
+    online: bool
+    last_ns: int | None = Field(description="Event time of the latest reading.")
+    score: float | None = Field(description="Deviation from healthy; 1.0 is the alarm level.")
+    progress: float = Field(ge=0, le=1, description="Of commissioning.")
+    mode: str = Field(examples=["running"])
+    firmware: str = Field(examples=["1.4.0"])
+    case: CaseBrief | None = Field(description="The open case, if there is one.")
+
+
+class FleetSummary(_View):
+    """The fleet in numbers."""
+
+    machines: int
+    healthy: int
+    being_fixed: int = Field(description="Open cases that are dealt with remotely.")
+    awaiting_approval: int
+    tickets: int = Field(description="Open cases with a visit ordered.")
+    silent: int
+    learning: int
+    fixed_remotely: int = Field(description="Cases that ended verified as recovered.")
+    self_cleared: int = Field(description="Cases that cleared by themselves.")
+
+
+class Fleet(_View):
+    """All machines, the most urgent first."""
+
+    now_ns: int = Field(description="Plant time of this picture.")
+    speed: float = Field(description="How fast plant time runs; 1 in service.")
+    summary: FleetSummary
+    machines: list[FleetMachine]
+
+
+class SignalView(_View):
+    """One signal of a machine with its latest value."""
+
+    name: str = Field(examples=["discharge_pressure_bar"])
+    title: str = Field(examples=["Discharge pressure"])
+    unit: str = Field(examples=["bar"])
+    role: str = Field(examples=["response"])
+    minimum: float
+    maximum: float
+    value: float | None
+    register_text: str = Field(
+        description="Where it stands in the device, in Telegraf's words; empty without Modbus.",
+        examples=["input 12, FLOAT32, ABCD"],
+    )
+    modes: dict[str, str] = Field(description="Number to name, for the operating mode.")
+
+
+class Machine(FleetMachine):
+    """One machine with its signals and cases."""
+
+    signals: list[SignalView]
+    cases: list[CaseBrief] = Field(description="The latest first, at most 50.")
+
+
+class Telemetry(_View):
+    """Signals over time; each list has one entry per bucket, the mean of what it holds."""
+
+    device: str
+    from_ns: int
+    to_ns: int
+    times_ns: list[int]
+    signals: dict[str, list[float | None]]
+    score_times_ns: list[int]
+    score: list[float | None]
+
+
+class HypothesisView(_View):
+    """One explanation, with what speaks for and against it."""
+
+    fault: str
+    title: str
+    probability: float
+    evidence: list[str]
+
+
+class DeviationView(_View):
+    """One signal's share in the alarm."""
+
+    signal: str
+    title: str
+    unit: str
+    direction: str = Field(examples=["above"])
+    sigmas: float
+    value: float | None
+    expected: float | None
+
+
+class StepView(_View):
+    """One planned remote attempt."""
+
+    remedy: str
+    title: str
+    command: str
+    argument: float | None
+
+
+class AttemptView(_View):
+    """One remote attempt that was made, and what came of it."""
+
+    remedy: str
+    title: str
+    command_id: str
+    sent_ns: int
+    ended_ns: int | None
+    result: str = Field(examples=["recovered"])
+    result_text: str = Field(examples=["Worked: the machine recovered"])
+    detail: str
+
+
+class TimelineEntry(_View):
+    """One thing that happened, in a sentence."""
+
+    at_ns: int
+    kind: str
+    text: str
+
+
+class EvidenceView(_View):
+    """What fresh telemetry says about recovery so far."""
+
+    healthy_samples: int
+    needed_samples: int
+    healthy_since_ns: int | None
+    dwell_s: float
+    counts_from_ns: int | None = Field(description="Only what is measured after this counts.")
+
+
+class CaseDetail(CaseBrief):
+    """The whole story of a case."""
+
+    machine_title: str
+    machine_type: str
+    site: str
+    safety: bool
+    playbook: str
+    mode: str = Field(description="suggest, approve or auto.")
+    due_ns: int
+    next_text: str = Field(description="What happens next, in a sentence.")
+    actions: list[str] = Field(
+        description="What a person may decide now.", examples=[["approve", "reject"]]
+    )
+    reportable: bool = Field(description="Whether a closing report may be handed in now.")
+    findings: dict[str, str] = Field(description="What a closing report may say, with titles.")
+    hypotheses: list[HypothesisView]
+    deviations: list[DeviationView]
+    steps: list[StepView]
+    attempts: list[AttemptView]
+    evidence: EvidenceView | None
+    timeline: list[TimelineEntry]
+    ticket_key: str | None
+
+
+class TicketBrief(_View):
+    """One line about a ticket."""
+
+    key: str
+    title: str
+    device: str
+    machine_title: str
+    site: str
+    severity: Severity
+    reason: str = Field(examples=["attempts_exhausted"])
+    reason_text: str = Field(examples=["All remote attempts were used up"])
+    reason_detail: str
+    opened_ns: int
+    due_ns: int
+    tried: list[str] = Field(description="What was tried remotely, in sentences.")
+    parts: list[str]
+    skills: list[str]
+    safety_notes: list[str]
+    delivery: str = Field(description="waiting, delivered or failed.", examples=["delivered"])
+    case: CaseBrief | None
+
+
+class QuarantineEntry(_View):
+    """One message that was refused, and why."""
+
+    at_ns: int
+    topic: str
+    reason: str
+    payload: str = Field(description="Its beginning, with odd bytes escaped.")
+
+
+class ReleaseView(_View):
+    """One firmware release that machines may be sent."""
+
+    machine_type: str
+    version: str
+    size_bytes: int
+    sha256: str
+    signature: str
+    url: str = Field(examples=["/api/releases/centrifugal_pump/1.4.1/image"])

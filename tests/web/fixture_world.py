@@ -1,0 +1,360 @@
+"""A lively world for the web's tests: real stores, real cases moved by the real rules."""
+
+import math
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from cloud.adapters.series import Row, Series
+from cloud.adapters.series_sqlite import SqliteSeries
+from cloud.adapters.store import AssetRow, CaseRow, OutboxRow, Store, TimelineRow
+from cloud.core import case as rules
+from cloud.core import playbook, ticket
+from cloud.core.states import (
+    Approved,
+    Case,
+    CommandFinished,
+    Dismissed,
+    Effect,
+    EscalationAsked,
+    Event,
+    Evidence,
+    Mode,
+    Note,
+    OpenTicket,
+    Phase,
+    Rejected,
+    ReportReceived,
+    SaveLabel,
+    Tick,
+)
+from cloud.web.ports import Action, Live
+from contract import codec, machines
+from contract.commands import AnswerStatus
+from contract.errors import Refused
+from contract.faults import NO_DATA, Deviation, Hypothesis
+from contract.machines import MachineType, Role, Signal
+from contract.tickets import Asset, ClosingReport
+from contract.timescale import Timescale
+from models import diagnose
+from models.monitor import State
+
+S = 10**9
+START_NS = 1_795_330_800 * S
+"""Sun 22 Nov 2026, in plant time; telemetry begins two hours before."""
+HISTORY_S = 7200
+HOSTILE = '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">'
+
+
+class WorldDesk:
+    """A desk over real stores, for tests: decisions run through the case's rules at once."""
+
+    def __init__(self, folder: Path, speed: float = 1.0) -> None:
+        self._began = time.monotonic_ns()
+        self._speed = speed
+        self.timescale = Timescale(speed, START_NS)
+        self.machines: Mapping[str, MachineType] = machines.library()
+        self.store = Store(f"sqlite:///{folder / 'cases.db'}")
+        self.series: Series = SqliteSeries(folder / "series.db", 30.0, self.now_ns)
+        self.lives: dict[str, Live] = {}
+        self.problems: list[str] = []
+        self.playbooks = playbook.shipped(self.machines)
+
+    def close(self) -> None:
+        self.series.close()
+        self.store.close()
+
+    def now_ns(self) -> int:
+        return START_NS + int((time.monotonic_ns() - self._began) * self._speed)
+
+    def live(self, device: str) -> Live | None:
+        return self.lives.get(device)
+
+    def unready(self) -> list[str]:
+        return self.problems
+
+    async def decide(self, case_id: str, action: Action, by: str, why: str) -> None:
+        events: dict[Action, Event] = {
+            "approve": Approved(by=by),
+            "reject": Rejected(by=by, why=why),
+            "escalate": EscalationAsked(by=by, why=why),
+            "dismiss": Dismissed(by=by, why=why),
+        }
+        if not self.move(case_id, events[action], self.now_ns()):
+            raise Refused("there is nothing to decide in this phase")
+        self.move(case_id, Tick(), self.now_ns())
+
+    async def report(self, case_id: str, report: ClosingReport) -> None:
+        if not self.move(case_id, ReportReceived(report), self.now_ns()):
+            raise Refused("no ticket of this case is open")
+
+    def add_machine(self, device: str, machine_type: str, title: str, site: str) -> None:
+        self.store.put_asset(
+            AssetRow(
+                device=device,
+                site=site,
+                machine_type=machine_type,
+                title=title,
+                serial=f"SN-{abs(hash(device)) % 9000 + 1000}",
+                address="Hall 3, row B",
+            )
+        )
+
+    def open(self, device: str, fault: str, at_ns: int, mode: Mode | None = None) -> str:
+        """Open a case for a fault of the device's type, with the symptoms it is known for."""
+        asset = self.store.asset(device)
+        assert asset is not None, f"add {device} first"
+        machine = self.machines[asset.machine_type]
+        seen = deviations(machine, fault)
+        ranked = (
+            [Hypothesis(NO_DATA, 1.0, ["Nothing was heard for 6 min."])]
+            if fault == NO_DATA
+            else diagnose.rank(machine, seen, [])
+        )
+        found = playbook.diagnosis(machine, ranked, seen, self.playbooks.policy)
+        plan = playbook.plan(machine, "B", found, self.playbooks, at_ns, mode_override=mode)
+        case_id = f"{device}-{at_ns // S}"
+        outcome = rules.open_case(
+            case_id=case_id,
+            device=device,
+            site=asset.site,
+            machine_type=asset.machine_type,
+            diagnosis=found,
+            plan=plan,
+            now_ns=at_ns,
+        )
+        self._save(*outcome, at_ns, None)
+        return case_id
+
+    def case(self, case_id: str) -> Case:
+        row = self.store.case(case_id)
+        assert row is not None, f"no case {case_id}"
+        return rules.decode_case(row.data)
+
+    def move(self, case_id: str, event: Event, at_ns: int) -> bool:
+        """Apply an event; false if it changed nothing."""
+        row = self.store.case(case_id)
+        if row is None:
+            raise Refused(f"there is no case {case_id}")
+        before = rules.decode_case(row.data)
+        after, effects = rules.step(before, event, at_ns)
+        if after == before:
+            return False
+        self._save(after, effects, at_ns, row.version)
+        return True
+
+    def _save(
+        self, case: Case, effects: tuple[Effect, ...], at_ns: int, version: int | None
+    ) -> None:
+        row = CaseRow(
+            case_id=case.case_id,
+            device=case.device,
+            phase=case.phase,
+            open=case.open,
+            opened_ns=case.opened_ns,
+            updated_ns=at_ns,
+            version=(version or 0) + 1,
+            data=rules.encode_case(case),
+        )
+        notes = [
+            TimelineRow(case_id=case.case_id, at_ns=at_ns, kind=note.kind, text=note.text)
+            for note in effects
+            if isinstance(note, Note)
+        ]
+        outbox = [
+            OutboxRow(key=e.key, case_id=case.case_id, kind="ticket", payload=b"{}", due_ns=at_ns)
+            for e in effects
+            if isinstance(e, OpenTicket)
+        ]
+        self.store.save(row, version, notes, outbox)
+        for effect in effects:
+            if isinstance(effect, OpenTicket):
+                self._put_ticket(case)
+                self.store.done(effect.key, at_ns)
+            elif isinstance(effect, SaveLabel):
+                self.store.put_label(effect.label)
+
+    def _put_ticket(self, case: Case) -> None:
+        row = self.store.asset(case.device)
+        assert row is not None
+        asset = Asset(
+            device=row.device,
+            machine_type=row.machine_type,
+            title=row.title,
+            site=row.site,
+            serial=row.serial,
+            address=row.address,
+        )
+        made = ticket.build(case, self.machines[row.machine_type], asset)
+        self.store.put_ticket(made.key, codec.encode(made), made.opened_ns)
+
+    # Telemetry
+
+    def record(self, device: str, fault: str = "", from_s: float = 0, to_s: float = 0) -> None:
+        """Write two hours of telemetry; a fault shows between two moments, s from the start."""
+        asset = self.store.asset(device)
+        assert asset is not None
+        machine = self.machines[asset.machine_type]
+        shifts = {d.signal: 1 if d.direction == "above" else -1 for d in deviations(machine, fault)}
+        noise = random.Random(device)
+        rows = []
+        for second in range(-HISTORY_S, 0, 20):
+            grown = min(max((second - from_s) / 240, 0), 1) if from_s <= second < to_s else 0.0
+            at_ns = START_NS + second * S
+            tags = {"device": device, "site": asset.site}
+            fields: dict[str, float | None] = {
+                s.name: _value(s, second, shifts.get(s.name, 0) * grown, noise)
+                for s in machine.signals
+            }
+            rows.append(Row(machine.name, tags, fields, at_ns))
+            score = 0.25 + 0.08 * math.sin(second / 300) + noise.gauss(0, 0.03) + 1.6 * grown
+            tags = tags | {"machine_type": machine.name}
+            scored: dict[str, float | None] = {"score": score, "alarm": float(score >= 1)}
+            rows.append(Row("score", tags, scored, at_ns))
+        assert not self.series.write(rows), "every row is taken"
+        score_now = rows[-1].fields["score"]
+        self.lives[device] = Live(
+            device=device,
+            online=True,
+            last_ns=START_NS - 2 * S,
+            values=dict(rows[-2].fields),
+            state=State.ALARM if (score_now or 0) >= 1 else State.HEALTHY,
+            score=score_now,
+            progress=1.0,
+            firmware="1.4.0",
+            mode="run",
+        )
+
+
+def deviations(machine: MachineType, fault: str) -> list[Deviation]:
+    """Return what the fault table says that one sees, the weightiest first."""
+    spec = machine.fault(fault)
+    found = []
+    for i, symptom in enumerate(sorted(spec.symptoms if spec else [], key=lambda s: -s.weight)):
+        signal = machine.signal(symptom.signal)
+        assert signal is not None
+        expected = _value(signal, 0, 0, random.Random(1))
+        sign = 1 if symptom.direction == "above" else -1
+        value = _value(signal, 0, sign, random.Random(1))
+        found.append(
+            Deviation(symptom.signal, symptom.direction, round(18 / (i + 1), 1), value, expected)
+        )
+    return found
+
+
+def _value(signal: Signal, second: float, shift: float, noise: random.Random) -> float:
+    low, high = signal.range
+    if signal.role is Role.MODE:
+        return 2.0 if second % 3000 < 2400 else 3.0
+    if signal.role is Role.INFO:
+        return float(int(low + (high - low) * 0.0001))
+    middle, span = low + (high - low) * 0.45, high - low
+    return middle + span * (0.04 * math.sin(second / 900) + noise.gauss(0, 0.008) + shift * 0.25)
+
+
+def build(folder: Path, speed: float = 1.0) -> WorldDesk:
+    """Return a fleet in which something of everything is going on."""
+    desk = WorldDesk(folder, speed)
+    for device, kind, title, site in FLEET:
+        desk.add_machine(device, kind, title, site)
+    for device in ("pump-1", "pump-5", "pump-7", "compressor-2", "chiller-2"):
+        desk.record(device)
+    _verifying(desk)
+    _approval(desk)
+    _dispatched(desk)
+    _ended(desk)
+    _quiet(desk)
+    for i in range(3):
+        desk.store.quarantine(
+            "farfix/v1/12/north/pump-1/telemetry",
+            HOSTILE.encode() + b"\xff\x00",
+            f"not a TelemetryBatch: {HOSTILE}",
+            START_NS - i * 60 * S,
+        )
+    return desk
+
+
+FLEET = [
+    ("pump-1", "centrifugal_pump", "Circulation pump 1", "north"),
+    ("pump-2", "centrifugal_pump", "Circulation pump 2", "north"),
+    ("pump-3", "centrifugal_pump", "Booster pump", "north"),
+    ("pump-4", "centrifugal_pump", "Feed pump east", "south"),
+    ("pump-5", "centrifugal_pump", "Feed pump west", "south"),
+    ("pump-6", "centrifugal_pump", "Transfer pump", "south"),
+    ("pump-7", "centrifugal_pump", f"Pump {HOSTILE}", "south"),
+    ("compressor-1", "air_compressor", "Compressor, workshop", "north"),
+    ("compressor-2", "air_compressor", "Compressor, packing line", "south"),
+    ("chiller-1", "chiller", "Chiller, cold store", "north"),
+    ("chiller-2", "chiller", "Chiller, office block", "south"),
+    ("rig-1", "water_pump_rig", "Test rig", "lab"),
+]
+
+
+def _verifying(desk: WorldDesk) -> None:
+    desk.record("pump-2", "cavitation", from_s=-1900, to_s=-240)
+    case = desk.open("pump-2", "cavitation", START_NS - 1800 * S, Mode.AUTO)
+    desk.move(case, Tick(), START_NS - 1650 * S)
+    first = desk.case(case).attempt.command_id
+    desk.move(
+        case,
+        CommandFinished(first, AnswerStatus.DONE, START_NS - 600 * S, f"log: {HOSTILE}"),
+        START_NS - 595 * S,
+    )
+    for i in range(5):
+        at_ns = START_NS - (200 - 15 * i) * S
+        desk.move(case, Evidence(measured_ns=at_ns, healthy=True), at_ns)
+
+
+def _approval(desk: WorldDesk) -> None:
+    desk.record("pump-3", "firmware_bug", from_s=-900, to_s=1)
+    case = desk.open("pump-3", "firmware_bug", START_NS - 700 * S, Mode.SUGGEST)
+    desk.move(case, Tick(), START_NS - 500 * S)
+
+
+def _dispatched(desk: WorldDesk) -> None:
+    desk.record("compressor-1", "clogged_intake_filter", from_s=-3000, to_s=1)
+    case = desk.open("compressor-1", "clogged_intake_filter", START_NS - 2700 * S, Mode.AUTO)
+    desk.move(case, Tick(), START_NS - 2500 * S)
+    assert desk.case(case).phase is Phase.DISPATCHED
+
+
+def _ended(desk: WorldDesk) -> None:
+    desk.record("chiller-1", "setpoint_drift", from_s=-5000, to_s=-4300)
+    case = desk.open("chiller-1", "setpoint_drift", START_NS - 4900 * S, Mode.AUTO)
+    desk.move(case, Tick(), START_NS - 4700 * S)
+    attempt = desk.case(case).attempt
+    done_ns = START_NS - 4600 * S
+    desk.move(case, CommandFinished(attempt.command_id, AnswerStatus.DONE, done_ns), done_ns)
+    settled_ns = done_ns + int(attempt.step.settle_s * S)
+    for i in range(40):
+        at_ns = settled_ns + i * 15 * S
+        desk.move(case, Evidence(measured_ns=at_ns, healthy=True), at_ns)
+    assert desk.case(case).phase is Phase.RECOVERED
+    case = desk.open("pump-5", "air_ingress", START_NS - 5400 * S, Mode.AUTO)
+    for i in range(40):
+        at_ns = START_NS - 5390 * S + i * 10 * S
+        desk.move(case, Evidence(measured_ns=at_ns, healthy=True), at_ns)
+    assert desk.case(case).phase is Phase.SELF_CLEARED
+
+
+def _quiet(desk: WorldDesk) -> None:
+    desk.record("pump-4")
+    desk.open("pump-4", NO_DATA, START_NS - 240 * S)
+    desk.lives["pump-4"] = Live(device="pump-4", online=False, last_ns=START_NS - 600 * S)
+    desk.lives["pump-6"] = Live(
+        device="pump-6",
+        online=True,
+        last_ns=START_NS - 3 * S,
+        state=State.COMMISSIONING,
+        progress=0.62,
+        mode="run",
+    )
+    desk.lives["compressor-2"] = Live(
+        device="compressor-2",
+        online=True,
+        last_ns=START_NS - 3 * S,
+        state=State.UNJUDGED,
+        progress=1.0,
+        mode="unloaded",
+    )
