@@ -55,7 +55,7 @@ def failed(
     cap_ns = max(int(BACKOFF_CAP_S * 1e9), schedule.interval_ns)
     wait_ns = min(schedule.interval_ns << min(failures - 1, 16), cap_ns)
     if silent_units < units:
-        fair_ns = int(spent_ns * (1 - PROBE_SHARE) / PROBE_SHARE) * silent_units
+        fair_ns = int(silent_units * spent_ns / PROBE_SHARE) - spent_ns
         wait_ns = max(wait_ns, fair_ns)
     return Schedule(schedule.interval_ns, now_ns + wait_ns, failures)
 
