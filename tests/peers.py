@@ -8,6 +8,7 @@ variable ``CI`` set it fails the test instead, so that nothing goes untested uns
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -78,9 +79,9 @@ def await_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], log
         time.sleep(0.05)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a child: politely first."""
-    process.terminate()
+def stop(process: subprocess.Popen[bytes], politely: int = signal.SIGTERM) -> None:
+    """End a child, by force if it does not follow the signal."""
+    process.send_signal(politely)
     try:
         process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -245,4 +246,4 @@ def postgres() -> Iterator[str]:
             await_ready(process, lambda: takes_queries(url), log)
             yield url.replace("postgresql", "postgresql+psycopg", 1)
         finally:
-            stop(process)
+            stop(process, signal.SIGINT)  # does not wait for its clients to leave

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cloud.adapters.sqlite_file import is_bug
+from cloud.adapters.sqlite_file import is_bug, is_damage
 from contract.errors import Malformed, Refused, Unreachable
 
 BUSY_TIMEOUT_MS = 10_000
@@ -181,7 +181,7 @@ def transaction(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
 
     Raises:
         Unreachable: no connection, disk full, or locked for too long.
-        Refused: a unique or foreign key of the schema forbids it.
+        Refused: a unique or foreign key of the schema forbids it, or the file is damaged.
         Malformed: a value that the database cannot hold.
     """
     try:
@@ -195,6 +195,10 @@ def transaction(engine: sa.Engine, *, writes: bool) -> Iterator[sa.Connection]:
         raise Refused(f"database: {error.orig}") from error
     except exc.DataError as error:
         raise Malformed(f"database: {error.orig}") from error
+    except exc.DatabaseError as error:
+        if not is_damage(error.orig):
+            raise
+        raise Refused(f"database: {error.orig}; restore it from a backup") from error
 
 
 def add(connection: sa.Connection, table: sa.Table, rows: list[dict[str, object]]) -> None:

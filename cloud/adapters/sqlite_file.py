@@ -56,6 +56,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
+def is_damage(error: BaseException | None) -> bool:
+    """Tell a file that is damaged, or never was a database."""
+    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode in codes
+
+
 def is_bug(error: BaseException | None) -> bool:
     """Tell a wrong statement, which is ours, from a disk or a lock, which may get better."""
     return isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_ERROR

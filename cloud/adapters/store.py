@@ -137,7 +137,11 @@ class Store:
             Unreachable: the database does not answer.
         """
         self._engine = db.open_engine(url)
-        db.migrate(self._engine)
+        try:
+            db.migrate(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     def close(self) -> None:
         """Close all connections."""
