@@ -94,10 +94,10 @@ class Detail(Struct, frozen=True):
 class Gateway:
     """The gateway's API; every call may raise `Unreachable` or `Refused`."""
 
-    def __init__(self, base_url: str, token: str) -> None:
+    def __init__(self, base_url: str, token: str = "") -> None:
         self._client = httpx.Client(
             base_url=base_url,
-            headers={"authorization": f"Bearer {token}"},
+            headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=TIMEOUT_S,
             trust_env=False,
         )

@@ -1,6 +1,7 @@
 """``farfix replay``: a recording goes through MQTT and the whole loop as if it were live."""
 
 import bisect
+import contextlib
 import secrets
 import shutil
 import sqlite3
@@ -129,7 +130,7 @@ def run(plan: Plan) -> int:
     ):
         config = folder / "cloud.toml"
         config.write_text(toml.dumps(_config(plan, folder, its_broker, port, scale)))
-        gateway = Gateway(f"http://127.0.0.1:{port}", "")
+        gateway = Gateway(f"http://127.0.0.1:{port}")
         children.start("cloud", "cloud", "--config", str(config))
         children.await_ready("the gateway", gateway.healthy, READY_TIMEOUT_S)
         print(f"Console while it runs: http://127.0.0.1:{port}\n")
@@ -139,7 +140,7 @@ def run(plan: Plan) -> int:
         finally:
             player.close()
         missing = player.sequence - player.acknowledged
-    _summary(plan, details, start_ns, folder / "cloud" / "series.db")
+    _summary(plan, details, start_ns, folder / "cloud" / "telemetry.db")
     if missing:
         print(f"NOT AS IT SHOULD BE: {missing} batches were not acknowledged", file=sys.stderr)
     return 1 if missing else 0
@@ -262,14 +263,12 @@ def _summary(plan: Plan, details: list[Detail], start_ns: int, series: Path) -> 
 
 def _alarms(series: Path) -> list[tuple[int, int, float]]:
     """Return first and last time and highest score of every alarm, from the stored scores."""
-    database = sqlite3.connect(f"file:{series}?mode=ro", uri=True)
     try:
-        rows = database.execute("SELECT time_ns, alarm, score FROM score ORDER BY time_ns")
-        scores = rows.fetchall()
+        with contextlib.closing(sqlite3.connect(f"file:{series}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT time_ns, alarm, score FROM score ORDER BY time_ns")
+            scores = rows.fetchall()
     except sqlite3.OperationalError as error:
-        raise Unreachable(f"no scores were stored: {error}") from error
-    finally:
-        database.close()
+        raise Unreachable(f"no scores were stored in {series}: {error}") from error
     return [
         (scores[a][0], scores[b][0], max(score for _, _, score in scores[a : b + 1]))
         for a, b in recording.spans([alarm > 0 for _, alarm, _ in scores])

@@ -48,7 +48,7 @@ class Stage(Struct, frozen=True):
     @property
     def series(self) -> Path:
         """The gateway's telemetry."""
-        return self.folder / "cloud" / "series.db"
+        return self.folder / "cloud" / "telemetry.db"
 
     @property
     def spools(self) -> list[Path]:
