@@ -68,9 +68,7 @@ def _on_site(code: str, ramp_s: float = 90.0) -> FaultModel:
 
 
 def _pulsed(code: str, remedy: str, pulse: str) -> FaultModel:
-    return FaultModel(
-        nature=Nature.REMOTE, cured_by=(remedy,), diagnosable_as=(code,), pulse=pulse
-    )
+    return FaultModel(nature=Nature.REMOTE, cured_by=(remedy,), diagnosable_as=(code,), pulse=pulse)
 
 
 def _drifted(

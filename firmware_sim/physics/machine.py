@@ -38,7 +38,8 @@ class Machine(ABC):
         self.values: dict[str, float | None] = {}
         self.settings = {"mode_request": 0.0, **self.settings_default}
         self.firmware = "1.0.0"
-        self.defects: tuple[str, ...] = ("current_regulation",)
+        models = CATALOGUE[self.machine_type].values()
+        self.defects = tuple(sorted(model.defect for model in models if model.defect))
         self.episodes: list[Episode] = []
         self.levels: dict[str, float] = {}
         self._active: dict[str, Episode] = {}
@@ -85,9 +86,7 @@ class Machine(ABC):
         truth = self.step_responses(dt_s, drivers, mode)
         if mode != OFF:
             self._run_s += dt_s
-        measured = {
-            name: sensor.read(truth[name], dt_s) for name, sensor in self._sensors.items()
-        }
+        measured = {name: sensor.read(truth[name], dt_s) for name, sensor in self._sensors.items()}
         self.values = {
             **drivers,
             "mode": float(mode),
@@ -157,12 +156,6 @@ class Machine(ABC):
             return
         self._counts[self.counters[command]] += 1
         self._end_pulsed(command)
-
-    def boot(self, version: str, defects: tuple[str, ...]) -> None:
-        """Restart into a firmware image."""
-        self.firmware = version
-        self.defects = defects
-        self._boot_left_s = BOOT_S
 
     def confirm_firmware(self) -> None:
         """Keep the running firmware: faults whose defect it lacks are over for good."""
