@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from msgspec import Struct
@@ -108,6 +109,7 @@ def _problems(row: Row) -> Iterator[str]:
         yield "a name stands for two of tag, field and time"
 
 
+@lru_cache(maxsize=8192)  # the same names come in every row
 def _writable(name: str) -> bool:
     return (
         0 < len(name) <= NAME_MAX

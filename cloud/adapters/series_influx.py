@@ -9,6 +9,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import httpx
 import urllib3.exceptions
@@ -41,6 +42,7 @@ def encode(row: Row) -> str:
     return f"{measurement}{tags} {fields} {row.time_ns}"
 
 
+@lru_cache(maxsize=8192)  # the same names come in every row
 def _escaped(name: str) -> str:
     return name.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
