@@ -227,20 +227,33 @@ def postgres() -> Iterator[str]:
     """
     initdb, server = program("initdb", "postgresql"), program("postgres", "postgresql")
     port, password = free_port(), secrets.token_hex(16)
-    as_user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if not os.getuid() else {}
+    user, group = ("nobody", "nogroup") if os.getuid() == 0 else (None, None)
     with tempfile.TemporaryDirectory(prefix="farfix-postgres-") as name:
         directory = Path(name)
         secret, log = directory / "password", directory / "log"
         secret.write_text(password)
-        if as_user:
+        if user:
             shutil.chown(directory, "nobody")
             shutil.chown(secret, "nobody")
         prepare = [initdb, "-D", f"{name}/data", "-U", "farfix", "-A", "scram-sha-256"]
         prepare += [f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
         run = [server, "-D", f"{name}/data", "-h", "127.0.0.1", "-p", str(port), "-k", name, "-F"]
         with log.open("ab") as out:
-            subprocess.run(prepare, cwd=name, stdout=out, stderr=out, check=True, **as_user)  # type: ignore[call-overload]
-            process = subprocess.Popen(run, cwd=name, stdout=out, stderr=out, **as_user)  # type: ignore[call-overload]
+
+            def start(command: list[str]) -> subprocess.Popen[bytes]:
+                return subprocess.Popen(
+                    command,
+                    cwd=name,
+                    stdout=out,
+                    stderr=out,
+                    user=user,
+                    group=group,
+                    extra_groups=[] if user else None,
+                )
+
+            if start(prepare).wait():
+                pytest.fail(f"initdb did not succeed: {log.read_text()[-2000:]}")
+            process = start(run)
         try:
             url = f"postgresql://farfix:{password}@127.0.0.1:{port}/postgres"
             await_ready(process, lambda: takes_queries(url), log)

@@ -25,6 +25,8 @@ TIMEOUT_S = 10.0
 LINES_MAX = 5000
 """Lines in one request: InfluxDB answers within 0.1 s and gains nothing from more."""
 REASON_MAX = 300
+REFUSALS = (400, 413)
+"""Some rows are wrong; the request is too large. Everything else concerns no row."""
 
 Send = Callable[[str], str]
 """Writes lines; returns why the server refuses some of them, or nothing. Raises Unreachable."""
@@ -164,11 +166,12 @@ def v1(
 
     def send(lines: str) -> str:
         parameters = {"db": database, "precision": "ns"}
-        answer = _post(client, "/write", params=parameters, content=lines, passing=(400, 404))
+        passing = (*REFUSALS, 404)
+        answer = _post(client, "/write", params=parameters, content=lines, passing=passing)
         if answer.status_code == 404:  # no such database; only 1.x can create it by a query
             _post(client, "/query", data={"q": f"CREATE DATABASE {identifier(database)}"})
-            answer = _post(client, "/write", params=parameters, content=lines, passing=(400,))
-        return _reason(answer.text) if answer.status_code == 400 else ""
+            answer = _post(client, "/write", params=parameters, content=lines, passing=REFUSALS)
+        return _reason(answer.text) if answer.status_code in REFUSALS else ""
 
     return InfluxSeries(client, database, send, client.close)
 
@@ -189,7 +192,7 @@ def v2(url: str, bucket: str, org: str, token: str) -> InfluxSeries:
         try:
             writer.write(bucket, org, lines.encode())  # in ns unless told otherwise
         except ApiException as error:
-            if error.status != 400:
+            if error.status not in REFUSALS:
                 raise Unreachable(f"InfluxDB answers {error.status} {error.reason}") from error
             return _reason(str(error.body))
         except urllib3.exceptions.HTTPError as error:

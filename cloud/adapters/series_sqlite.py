@@ -8,8 +8,7 @@ Its key is device and time; further tags of a row are not kept, since the list o
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,6 +21,9 @@ EXPIRE_EVERY_NS = 60 * 10**9
 """Often, so that each time only little is to be deleted."""
 DAY_NS = 86_400 * 10**9
 COLUMNS_MAX = 1000
+
+Columns = dict[str, dict[str, None]]
+"""Fields of each measurement, in the order in which they came."""
 
 
 class SqliteSeries:
@@ -39,13 +41,15 @@ class SqliteSeries:
             Refused: the file is damaged or no SQLite file.
         """
         self._keep_ns, self._now_ns, self._expired_ns = round(keep_days * DAY_NS), now_ns, 0
-        self._lock = Lock()
-        self._connection = sqlite_file.connect(path, timeout_s=10.0)
+        self._writing, self._reading = Lock(), Lock()
+        self._writer = sqlite_file.connect(path, timeout_s=10.0)
+        self._reader = sqlite_file.connect(path, timeout_s=10.0)  # never waits for the writer
         self._columns = self._known_columns()
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._reader.close()
+        self._writer.close()
 
     def write(self, rows: list[Row]) -> list[tuple[Row, str]]:
         """See `series.Series.write`."""
@@ -54,14 +58,17 @@ class SqliteSeries:
         for row in good:
             names = tuple(name for name, value in row.fields.items() if value is not None)
             groups[row.measurement, names].append(row)
-        with self._lock, self._transaction():
-            for (measurement, names), group in groups.items():
-                reason = self._make_room(measurement, names)
-                if reason:
-                    rejected += [(row, reason) for row in group]
-                else:
-                    self._upsert(measurement, names, group)
-            self._expire()
+        with self._writing:
+            columns = {measurement: dict(known) for measurement, known in self._columns.items()}
+            with sqlite_file.transaction(self._writer):
+                for (measurement, names), group in groups.items():
+                    reason = self._make_room(columns, measurement, names)
+                    if reason:
+                        rejected += [(row, reason) for row in group]
+                    else:
+                        self._upsert(measurement, names, group)
+                self._expire(columns)
+            self._columns = columns  # only now can readers see them
         return rejected
 
     def read(  # noqa: PLR0917 (the port's order)
@@ -103,29 +110,29 @@ class SqliteSeries:
             return {n: value for n, value in zip(names, row, strict=True) if value is not None}
         return {}
 
-    def _known_columns(self) -> dict[str, dict[str, None]]:
-        tables = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        known: dict[str, dict[str, None]] = {}
+    def _known_columns(self) -> Columns:
+        tables = self._writer.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        known: Columns = {}
         for (table,) in tables.fetchall():
-            info = self._connection.execute(f"PRAGMA table_info({_quoted(table)})")
+            info = self._writer.execute(f"PRAGMA table_info({_quoted(table)})")
             known[table] = {row[1]: None for row in info if row[1] not in ("device", "time_ns")}
         return known
 
-    def _make_room(self, measurement: str, names: tuple[str, ...]) -> str:
+    def _make_room(self, columns: Columns, measurement: str, names: tuple[str, ...]) -> str:
         """Add what is missing of a table; say why not if it cannot be."""
         table = _quoted(measurement)
-        if measurement not in self._columns:
+        if measurement not in columns:
             if measurement.lower().startswith("sqlite_"):
                 return f"SQLite keeps the name {measurement} for itself"
-            same = [t for t in self._columns if t.lower() == measurement.lower()]
+            same = [t for t in columns if t.lower() == measurement.lower()]
             if same:
                 return f"measurement {measurement} differs from {same[0]} only in case"
-            self._connection.execute(
+            self._writer.execute(
                 f"CREATE TABLE {table} (device TEXT NOT NULL, time_ns INTEGER NOT NULL,"
                 " PRIMARY KEY (device, time_ns)) WITHOUT ROWID"
             )
-            self._columns[measurement] = {}
-        known = self._columns[measurement]
+            columns[measurement] = {}
+        known = columns[measurement]
         taken = {name.lower(): name for name in ("device", "time_ns", *known)}
         missing = [name for name in names if name not in known]
         for name in missing:
@@ -135,28 +142,28 @@ class SqliteSeries:
         if len(known) + len(missing) > COLUMNS_MAX:
             return f"measurement {measurement} has {len(known)} fields already"
         for name in missing:
-            self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {_quoted(name)} REAL")
+            self._writer.execute(f"ALTER TABLE {table} ADD COLUMN {_quoted(name)} REAL")
             known[name] = None
         return ""
 
     def _upsert(self, measurement: str, names: tuple[str, ...], rows: list[Row]) -> None:
         columns = [_quoted(name) for name in names]
         news = ", ".join(f"{column} = excluded.{column}" for column in columns)
-        self._connection.executemany(
+        self._writer.executemany(
             f"INSERT INTO {_quoted(measurement)} (device, time_ns, {', '.join(columns)})"
             f" VALUES (?, ?{', ?' * len(columns)})"
             f" ON CONFLICT (device, time_ns) DO UPDATE SET {news}",
             [(r.tags["device"], r.time_ns, *(r.fields[name] for name in names)) for r in rows],
         )
 
-    def _expire(self) -> None:
+    def _expire(self, columns: Columns) -> None:
         now_ns = self._now_ns()
         if now_ns < self._expired_ns + EXPIRE_EVERY_NS:
             return
         self._expired_ns = now_ns
-        for table in map(_quoted, self._columns):
+        for table in map(_quoted, columns):
             # One seek per device instead of a walk through all rows, which may be millions.
-            self._connection.execute(
+            self._writer.execute(
                 "WITH RECURSIVE known(device) AS ("
                 f" SELECT min(device) FROM {table} UNION ALL"
                 f" SELECT (SELECT min(device) FROM {table} WHERE device > known.device)"
@@ -167,21 +174,12 @@ class SqliteSeries:
 
     def _query(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
-            with self._lock:
-                return self._connection.execute(query, values).fetchall()
+            with self._reading:
+                return self._reader.execute(query, values).fetchall()
         except sqlite3.OperationalError as error:
             if sqlite_file.is_bug(error):
                 raise
             raise Unreachable(f"telemetry file: {error}") from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            with sqlite_file.transaction(self._connection):
-                yield
-        except BaseException:
-            self._columns = self._known_columns()  # what the block added is gone
-            raise
 
 
 def _quoted(name: str) -> str:

@@ -86,6 +86,20 @@ def test_refused_rows_come_back_with_the_servers_reason_and_others_stay(influx_u
 
 
 @pytest.mark.real
+def test_a_request_that_is_too_large_is_split(
+    influx_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series_influx, "LINES_MAX", 100_000)
+    series = series_influx.v1(influx_url, f"t{uuid.uuid4().hex}")
+    fields = {f"{'x' * 100}{i}": 1.0 for i in range(500)}
+    wide = [Row("wide", {"device": "d"}, fields, START_NS + i) for i in range(600)]
+    assert sum(len(series_influx.encode(r)) for r in wide) > 25_000_000, "above its limit"
+    assert series.write(wide) == []
+    assert len(series.read("wide", "d", ["x" * 100 + "7"], 0, 2**62, 1000).times_ns) == 600
+    series.close()
+
+
+@pytest.mark.real
 def test_rows_beyond_the_servers_retention_are_given_up(influx_url: str) -> None:
     name = f"t{uuid.uuid4().hex}"
     influx_query(influx_url, q=f"CREATE DATABASE {name} WITH DURATION 1h")

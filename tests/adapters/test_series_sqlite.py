@@ -86,7 +86,7 @@ def test_a_table_does_not_widen_for_ever(tmp_path: Path) -> None:
 def test_a_locked_file_loses_nothing(tmp_path: Path) -> None:
     series = SqliteSeries(tmp_path / "t.db", 30, lambda: START_NS)
     series.write([row(START_NS, flow=1.0)])
-    series._connection.execute("PRAGMA busy_timeout = 10")
+    series._writer.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unreachable, match="locked"):
@@ -102,11 +102,11 @@ def test_a_locked_file_loses_nothing(tmp_path: Path) -> None:
 def test_columns_added_in_a_write_that_failed_are_added_again(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     series = SqliteSeries(path, 30, lambda: START_NS)
-    series._connection.execute("PRAGMA max_page_count = 8")
+    series._writer.execute("PRAGMA max_page_count = 8")
     rows = [wide((f"f{k}" for k in range(40)), START_NS + i) for i in range(1000)]
     with pytest.raises(Unreachable, match="full"):
         series.write(rows)
-    series._connection.execute("PRAGMA max_page_count = 100000")
+    series._writer.execute("PRAGMA max_page_count = 100000")
     assert series.write(rows) == []
     assert series.last("pump", "pump-1") == rows[-1].fields
     series.close()

@@ -320,6 +320,18 @@ def test_a_database_that_is_away_is_unreachable(tmp_path: Path) -> None:
         Store(f"sqlite:///{tmp_path}/no/such/directory/cases.db")
 
 
+@pytest.mark.real
+def test_a_database_that_goes_away_is_unreachable() -> None:
+    with peers.postgres() as url:
+        store = Store(url)
+        assert store.open_cases() == []
+    with pytest.raises(Unreachable):
+        store.open_cases()
+    with pytest.raises(Unreachable):
+        store.save(case(), None, [], [])
+    store.close()
+
+
 def test_a_file_that_is_no_database_is_named_as_such(tmp_path: Path) -> None:
     path = tmp_path / "cases.db"
     path.write_bytes(b"something else " * 1000)
