@@ -223,7 +223,7 @@ def takes_queries(url: str) -> bool:
 def postgres() -> Iterator[str]:
     """Run a PostgreSQL and give the SQLAlchemy URL of its superuser.
 
-    It refuses to run as root, so then it runs as ``nobody``, in a directory that nobody can enter.
+    It refuses to run as root, so then it runs as the user ``nobody``, who owns the directory.
     """
     initdb, server = program("initdb", "postgresql"), program("postgres", "postgresql")
     port, password = free_port(), secrets.token_hex(16)
