@@ -33,6 +33,10 @@ from contract.errors import Refused, Unreachable
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
+SAVE_EVERY_S = 5
+"""What mosquitto forgets at most when it is killed. By time and not by changes, since every save
+writes all it holds and holds up all clients meanwhile; agents keep telemetry, the gateway commands.
+"""
 MOSQUITTO_PATH = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 """Where packages put it, often outside a user's PATH."""
 _HASH_ROUNDS = 101
@@ -237,8 +241,7 @@ def _mosquitto_config(
         f"acl_file {_private(data_dir / 'access', mosquitto_access(users))}",
         "persistence true",
         f"persistence_location {data_dir}/",
-        "autosave_on_changes true",
-        "autosave_interval 100",
+        f"autosave_interval {SAVE_EVERY_S}",
         "max_queued_messages 10000",
         f"max_queued_bytes {64 * 1024 * 1024}",
         f"message_size_limit {codec.MAX_MESSAGE_BYTES}",
