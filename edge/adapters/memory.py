@@ -29,42 +29,46 @@ class Memory:
     def start(self, device: str, command: Command) -> None:
         """Write down that a command is about to act."""
         self._db.execute(
-            "INSERT INTO command (device, id, expires_ns, published) VALUES (?, ?, ?, 1)",
+            "INSERT INTO command (device, id, expires_ns) VALUES (?, ?, ?)",
             (device, command.id, command.expires_ns),
         )
 
     def finish(self, device: str, command: Command, answer: Answer) -> None:
         """Keep the answer, to be published."""
         self._db.execute(
-            "INSERT INTO command (device, id, expires_ns, answer, published) VALUES (?, ?, ?, ?, 0)"
-            " ON CONFLICT (device, id) DO UPDATE SET answer = excluded.answer, published = 0",
+            "INSERT INTO command (device, id, expires_ns, answer, owed) VALUES (?, ?, ?, ?, 1) "
+            "ON CONFLICT (device, id) DO UPDATE SET answer = excluded.answer, owed = 1",
             (device, command.id, command.expires_ns, codec.encode(answer)),
         )
 
     def repeat(self, device: str, command_id: str) -> None:
         """Publish a known answer once more."""
         self._db.execute(
-            "UPDATE command SET published = 0 WHERE device = ? AND id = ? AND answer IS NOT NULL",
+            "UPDATE command SET owed = owed + 1 WHERE device = ? AND id = ? AND answer IS NOT NULL",
             (device, command_id),
         )
 
-    def unpublished(self, limit: int) -> list[tuple[str, str, bytes]]:
-        """Return device, command id and encoded answer of what the broker does not have yet."""
+    def owed(self, limit: int) -> list[tuple[str, str, bytes]]:
+        """Return device, command id and encoded answer of what is still to be published."""
         rows = self._db.execute(
-            "SELECT device, id, answer FROM command WHERE published = 0 LIMIT ?", (limit,)
+            "SELECT device, id, answer FROM command WHERE owed > 0 LIMIT ?", (limit,)
         )
         return [(device, command_id, data) for device, command_id, data in rows]
 
     def published(self, device: str, command_id: str) -> None:
-        """Note that the broker has the answer."""
+        """Note that the broker has the answer once more.
+
+        Counted, so that a repetition asked for while the answer was on its way is not lost.
+        """
         self._db.execute(
-            "UPDATE command SET published = 1 WHERE device = ? AND id = ?", (device, command_id)
+            "UPDATE command SET owed = owed - 1 WHERE device = ? AND id = ? AND owed > 0",
+            (device, command_id),
         )
 
     def after_restart(self, now_ns: int) -> int:
         """Answer what a crash interrupted, forget what is long past; return how many answers."""
         self._db.execute(
-            "DELETE FROM command WHERE published = 1 AND expires_ns < ?",
+            "DELETE FROM command WHERE owed = 0 AND answer IS NOT NULL AND expires_ns < ?",
             (now_ns - KEEP_AFTER_EXPIRY_S * 10**9,),
         )
         rows = self._db.execute("SELECT device, id FROM command WHERE answer IS NULL").fetchall()
@@ -76,7 +80,7 @@ class Memory:
                 reason="interrupted: the agent stopped while it acted; it may have acted or not",
             )
             self._db.execute(
-                "UPDATE command SET answer = ?, published = 0 WHERE device = ? AND id = ?",
+                "UPDATE command SET answer = ?, owed = 1 WHERE device = ? AND id = ?",
                 (codec.encode(answer), device, command_id),
             )
         return len(rows)

@@ -40,9 +40,9 @@ CREATE INDEX IF NOT EXISTS batch_name ON batch (device, boot, sequence);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS command (
     device TEXT NOT NULL, id TEXT NOT NULL, expires_ns INTEGER NOT NULL,
-    answer BLOB, published INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (device, id)
+    answer BLOB, owed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (device, id)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS answer_waiting ON command (published) WHERE published = 0;
+CREATE INDEX IF NOT EXISTS answer_owed ON command (owed) WHERE owed > 0;
 """
 
 

@@ -12,6 +12,7 @@ from edge.agent.commanding import Commander
 from edge.agent.disk import Disk
 from edge.agent.polling import Neighbours, Poller
 from edge.agent.statuses import Statuses
+from edge.agent.stopping import end
 from edge.agent.uplink import Uplink
 from edge.config import Config
 
@@ -63,8 +64,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job()) for job in work]
             await stop.wait()
-            for task in tasks:
-                task.cancel()
+            await end(tasks)
     finally:
         await disk.flush()
         disk.close()

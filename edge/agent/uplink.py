@@ -18,6 +18,7 @@ from edge.adapters.spool import Acked, outgoing
 from edge.agent.commanding import Commander
 from edge.agent.disk import Disk
 from edge.agent.statuses import Statuses
+from edge.agent.stopping import end
 from edge.config import Config
 from edge.core import window
 
@@ -88,18 +89,20 @@ class Uplink:
             ),
         )
         self._statuses.all_is_news()
+        jobs = [
+            asyncio.create_task(self._receive(session)),
+            asyncio.create_task(self._send(session)),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._receive(session))
-                tasks.create_task(self._send(session))
-        except ExceptionGroup as group:
-            broken, bugs = group.split(Unreachable)
-            if bugs is not None:
-                raise bugs from None
-            raise Unreachable(str(broken.exceptions[0]) if broken else "") from group
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            await end(jobs)
             await self._say_farewell(session)
             raise
+        await end(jobs)
+        for job in jobs:
+            if not job.cancelled():
+                job.result()
 
     async def _say_farewell(self, session: mqtt.Session) -> None:
         try:
@@ -167,7 +170,7 @@ class Uplink:
 
     async def _send_answers(self, session: mqtt.Session) -> None:
         memory = self._disk.memory
-        for device, command_id, data in await self._disk.run(memory.unpublished, PASS_MAX):
+        for device, command_id, data in await self._disk.run(memory.owed, PASS_MAX):
             topic = topics.build(self._config.site, device, Channel.ANSWER)
             await session.publish([mqtt.Outgoing(topic, data)])
             await self._disk.run(memory.published, device, command_id)

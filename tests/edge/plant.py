@@ -174,8 +174,8 @@ class Plant:
                     head = struct.pack(">HHHB", transaction, 0, len(answer) + 1, unit)
                     writer.write(head + answer)
                     await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the agent hung up, or the test is over
         finally:
             writer.close()
 

@@ -188,15 +188,17 @@ def test_an_answer_waits_until_the_broker_has_it(tmp_path: Path) -> None:
     assert memory.recall("a", "c1") is None
     memory.start("a", order())
     assert memory.recall("a", "c1") is None
-    assert memory.unpublished(10) == []
+    assert memory.owed(10) == []
     memory.finish("a", order(), answer)
     assert memory.recall("a", "c1") == answer
     assert memory.recall("b", "c1") is None
-    assert memory.unpublished(10) == [("a", "c1", codec.encode(answer))]
+    assert memory.owed(10) == [("a", "c1", codec.encode(answer))]
     memory.published("a", "c1")
-    assert memory.unpublished(10) == []
+    assert memory.owed(10) == []
     memory.repeat("a", "c1")
-    assert len(memory.unpublished(10)) == 1
+    memory.repeat("a", "c1")
+    memory.published("a", "c1")
+    assert len(memory.owed(10)) == 1, "asked for again while it was on its way"
 
 
 def test_what_a_crash_interrupted_is_answered_and_never_started_again(tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ def test_what_a_crash_interrupted_is_answered_and_never_started_again(tmp_path: 
     assert answer is not None
     assert answer.status is AnswerStatus.FAILED
     assert "interrupted" in answer.reason
-    assert len(memory.unpublished(10)) == 1
+    assert len(memory.owed(10)) == 1
     assert memory.after_restart(now_ns=60) == 0
 
 

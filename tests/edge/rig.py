@@ -1,0 +1,123 @@
+"""A whole agent between a plant and a real broker, for tests."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contract import machines, timescale
+from contract.commands import Command, Precondition
+from contract.firmware import Release
+from edge import agent
+from edge.adapters.clock import Clock
+from edge.config import BrokerConfig, BusConfig, Config, DeviceConfig
+from tests.edge import gateway, plant
+from tests.peers import Mosquitto
+
+PUMP = machines.library()["centrifugal_pump"]
+SPEED = 20
+_numbers = itertools.count(1)
+
+
+def pump(**values: float) -> plant.Unit:
+    """Return a unit that shows a healthy pump in its main mode."""
+    unit = plant.Unit()
+    healthy = {"mode": 2, "discharge_pressure_bar": 3, "boot_count": 4, "calibration_count": 1}
+    unit.show(PUMP, **{**healthy, "firmware_version": 1_002_003, **values})
+    unit.serve_commands(PUMP)
+    return unit
+
+
+@dataclass
+class Rig:
+    """Names are new for every rig, so that nothing retained by the broker gets in the way."""
+
+    broker: Mosquitto
+    folder: Path
+    units: dict[int, plant.Unit]
+    plant: plant.Plant
+    gateway: gateway.Gateway
+    trusted_key: str = ""
+    number: int = field(default_factory=lambda: next(_numbers))
+    scale: str = field(
+        default_factory=lambda: f"{SPEED}@{time.time_ns()}"  # noqa: TID251 - wall time is meant
+    )
+    ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def agent_name(self) -> str:
+        return f"edge-{self.number}"
+
+    def device(self, unit: int = 1) -> str:
+        return f"pump-{self.number}-{unit}"
+
+    def config(self) -> Config:
+        return Config(
+            agent=self.agent_name,
+            site=gateway.SITE,
+            timescale=self.scale,
+            data_dir=self.folder / "data",
+            trusted_key=self.trusted_key,
+            spool_max_bytes=1_000_000,
+            broker=BrokerConfig(
+                url=self.broker.url,
+                username=self.broker.username,
+                password_file=self.broker.password_file,
+            ),
+            buses=[
+                BusConfig(
+                    name="tcp", kind="tcp", host="127.0.0.1", port=self.plant.port, timeout_s=0.1
+                )
+            ],
+            devices=[
+                DeviceConfig(device=self.device(unit), machine_type=PUMP.name, bus="tcp", unit=unit)
+                for unit in self.units
+            ],
+        )
+
+    def now_ns(self) -> int:
+        return Clock(timescale.parse(self.scale)).now_ns()
+
+    def command(
+        self,
+        name: str,
+        argument: float | None = None,
+        lifetime_s: float = 300,
+        precondition: Precondition | None = None,
+        release: Release | None = None,
+    ) -> Command:
+        now_ns = self.now_ns()
+        return Command(
+            id=f"c{self.number}-{next(self.ids)}",
+            name=name,
+            argument=argument,
+            issued_ns=now_ns,
+            expires_ns=now_ns + int(lifetime_s * 1e9),
+            precondition=precondition,
+            release=release,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the agent until the block ends."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(agent.run(self.config(), stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+
+@asynccontextmanager
+async def rig(broker: Mosquitto, folder: Path, *units: plant.Unit) -> AsyncIterator[Rig]:
+    """Set up a plant with these units, numbered from 1, and a listening gateway."""
+    numbered = dict(enumerate(units, 1))
+    async with (
+        plant.running(numbered) as served,
+        gateway.listening(broker, f"gateway-{next(_numbers)}") as heard,
+    ):
+        yield Rig(broker, folder, numbered, served, heard)

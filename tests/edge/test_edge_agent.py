@@ -1,0 +1,303 @@
+"""The whole agent between a Modbus server and a real Mosquitto."""
+
+import asyncio
+import itertools
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from contract import codec, topics
+from contract.commands import AnswerStatus, Precondition
+from contract.machines import RegisterKind
+from contract.telemetry import Quality, Reading
+from contract.topics import Channel
+from edge.adapters.spool import Spool, open_database
+from tests.edge import gateway, plant
+from tests.edge.rig import PUMP, SPEED, Rig, pump, rig
+from tests.peers import Mosquitto
+
+pytestmark = pytest.mark.real
+
+SUCTION_VALVE = 2
+RESTART = 10
+
+
+def writes_to(unit: plant.Unit, address: int) -> list[list[int]]:
+    return [words for at, words in unit.writes if at == address]
+
+
+async def spooled(the: Rig) -> int:
+    with sqlite3.connect(the.folder / "data" / "edge.db") as db:
+        count: int = db.execute("SELECT count(*) FROM batch").fetchone()[0]
+        return count
+
+
+async def test_telemetry_arrives_once_in_order_and_leaves_the_spool(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with rig(mosquitto, tmp_path, pump(speed_rpm=1450)) as the:
+        async with the.running():
+            await the.gateway.until(lambda: the.gateway.ticks(the.device()) >= 8)
+            status = the.gateway.status(the.device())
+            assert status is not None
+            assert (status.online, status.firmware, status.boot_count) == (True, "1.2.3", 4)
+            mine = the.gateway.status(the.agent_name)
+            assert mine is not None
+            assert mine.online
+            async with asyncio.timeout(5):
+                while await spooled(the) > 1:  # noqa: ASYNC110 - a file has no event
+                    await asyncio.sleep(0.05)
+        batches = the.gateway.batches[the.device()]
+        assert [b.sequence for b in batches] == list(range(1, len(batches) + 1))
+        assert len({b.boot for b in batches}) == 1
+        assert not any(b.historical for b in batches)
+        times = [t for b in batches for t in b.times_ns]
+        assert all(4.5e9 < b - a < 8e9 for a, b in itertools.pairwise(times)), times
+        values = dict(zip(batches[0].signals, batches[0].values[0], strict=True))
+        assert values["speed_rpm"] == 1450
+        assert set(values) == {s.name for s in PUMP.signals if s.modbus}
+        await the.gateway.until(lambda: the.gateway.statuses[the.agent_name][-1].online is False)
+        assert the.gateway.statuses[the.device()][-1].reason == f"agent {the.agent_name} stopped"
+
+
+async def test_a_dead_device_delays_nobody_and_is_found_when_it_returns(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    units = pump(), plant.Unit(silent=True), plant.Unit(silent=True)
+    async with rig(mosquitto, tmp_path, *units) as the, the.running():
+        dead = the.device(2)
+        await the.gateway.until(lambda: the.gateway.status(dead) is not None)
+        status = the.gateway.status(dead)
+        assert status is not None
+        assert not status.online
+        assert "does not answer" in status.reason
+        before, asked = the.gateway.ticks(the.device(1)), units[1].requests
+        await asyncio.sleep(3)
+        expected = 3 * SPEED / PUMP.poll_interval_s
+        assert the.gateway.ticks(the.device(1)) - before >= 0.7 * expected
+        assert units[1].requests - asked <= 3, "a dead device is asked less and less"
+        units[1].tables = pump().tables
+        units[1].silent = False
+        await the.gateway.until(lambda: the.gateway.ticks(dead) > 0)
+        status = the.gateway.status(dead)
+        assert status is not None
+        assert status.online
+
+
+async def test_a_command_acts_once_however_often_it_comes(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    unit = pump()
+    async with rig(mosquitto, tmp_path, unit) as the:
+        command = the.command("set_suction_valve", 55.5)
+        async with the.running():
+            await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+            await the.gateway.send(the.device(), command)
+            await the.gateway.send(the.device(), command)
+            first = await the.gateway.answer(command.id)
+            assert (first.status, first.readback) == (AnswerStatus.DONE, {"value": 55.5})
+            assert await the.gateway.answer(command.id, 2) == first
+        unit.tables[RegisterKind.HOLDING][SUCTION_VALVE] = 123
+        await the.gateway.send(the.device(), command)  # while the agent is away
+        async with the.running():
+            assert await the.gateway.answer(command.id, 3) == first
+        assert writes_to(unit, SUCTION_VALVE) == [[555]]
+
+
+async def test_what_must_not_act_does_not_touch_the_device(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    unit = pump(discharge_pressure_bar=7)
+    async with rig(mosquitto, tmp_path, unit, plant.Unit(silent=True)) as the, the.running():
+        fast = Precondition(signal="speed_rpm", minimum=2900)
+        cases = [
+            (
+                1,
+                the.command("set_suction_valve", 50, lifetime_s=0),
+                AnswerStatus.EXPIRED,
+                "expired",
+            ),
+            (1, the.command("set_suction_valve", 101), AnswerStatus.REFUSED, "outside 20 to 100"),
+            (1, the.command("set_suction_valve"), AnswerStatus.REFUSED, "needs an argument"),
+            (1, the.command("restart"), AnswerStatus.REFUSED, "discharge_pressure_bar reads 7"),
+            (
+                1,
+                the.command("set_suction_valve", 50, precondition=fast),
+                AnswerStatus.REFUSED,
+                "speed_rpm reads",
+            ),
+            (1, the.command("self_destruct"), AnswerStatus.REFUSED, "no command"),
+            (1, the.command("update_firmware"), AnswerStatus.REFUSED, "without a release"),
+            (2, the.command("restart"), AnswerStatus.UNREACHABLE, "does not answer"),
+        ]
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+        for number, command, status, reason in cases:
+            await the.gateway.send(the.device(number), command)
+            answer = await the.gateway.answer(command.id)
+            assert (answer.status, reason in answer.reason) == (status, True), answer
+        assert unit.writes == []
+
+
+async def test_a_setting_that_does_not_stick_has_failed(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    unit = pump(suction_valve_pct=30)
+    unit.stubborn = {SUCTION_VALVE}
+    async with rig(mosquitto, tmp_path, unit) as the, the.running():
+        command = the.command("set_suction_valve", 80)
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+        await the.gateway.send(the.device(), command)
+        answer = await the.gateway.answer(command.id)
+        assert answer.status is AnswerStatus.FAILED
+        assert "wrote 80, read back 30" in answer.reason
+
+
+async def test_a_restart_counts_when_the_boot_counter_says_so(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    unit = pump()
+
+    def reboot(address: int, words: list[int]) -> None:
+        if address == RESTART and words == [1]:
+            unit.silent = True
+            asyncio.get_running_loop().call_later(0.3, back)
+
+    def back() -> None:
+        unit.silent = False
+        unit.show(PUMP, mode=2, discharge_pressure_bar=3, boot_count=5, firmware_version=1_002_003)
+
+    unit.on_write = reboot
+    async with rig(mosquitto, tmp_path, unit) as the, the.running():
+        command = the.command("restart")
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+        await the.gateway.send(the.device(), command)
+        answer = await the.gateway.answer(command.id)
+        assert (answer.status, answer.readback) == (AnswerStatus.DONE, {"boot_count": 5})
+        await the.gateway.until(lambda: the.gateway.statuses[the.device()][-1].boot_count == 5)
+        unit.on_write = lambda address, words: None
+        again = the.command("restart")
+        await the.gateway.send(the.device(), again)
+        answer = await the.gateway.answer(again.id)
+        assert answer.status is AnswerStatus.FAILED
+        assert "as if nothing happened" in answer.reason
+        assert writes_to(unit, RESTART) == [[1], [1]]
+
+
+async def test_commands_of_different_devices_run_side_by_side(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    """One device's restart waits in vain for its counter; another's setting does not wait."""
+    async with rig(mosquitto, tmp_path, pump(), pump()) as the, the.running():
+        slow, quick = the.command("restart"), the.command("set_suction_valve", 40)
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+        await the.gateway.send(the.device(1), slow)
+        await the.gateway.send(the.device(2), quick)
+        ticks = the.gateway.ticks(the.device(1))
+        assert (await the.gateway.answer(quick.id)).status is AnswerStatus.DONE
+        assert the.gateway.answers_to(slow.id) == []
+        await the.gateway.answer(slow.id)
+        assert the.gateway.ticks(the.device(1)) - ticks >= 10, "polling goes on meanwhile"
+
+
+async def test_nothing_is_lost_while_the_broker_is_away(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with rig(mosquitto, tmp_path, pump()) as the, the.running():
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+        heard = list(the.gateway.batches[the.device()])
+        mosquitto.kill()
+        await asyncio.sleep(5)
+        mosquitto.restart()
+        async with gateway.listening(mosquitto, f"after-{the.number}") as after:
+            await after.until(lambda: after.ticks(the.device()) >= 20)
+            await after.until(lambda: not after.batches[the.device()][-1].historical)
+            later = after.batches[the.device()]
+        got = {b.sequence: b for b in heard + later}
+        assert sorted(got) == list(range(1, max(got) + 1)), "a batch is missing"
+        times = [t for _, b in sorted(got.items()) for t in b.times_ns]
+        assert all(4.5e9 < b - a < 10e9 for a, b in itertools.pairwise(times)), "a tick is missing"
+        old = [b.historical for b in later]
+        assert True in old, "what waited long is history"
+        assert old == sorted(old, reverse=True), "history comes first"
+
+
+async def test_what_the_gateway_did_not_acknowledge_comes_again_after_a_reconnect(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with rig(mosquitto, tmp_path, pump()) as the, the.running():
+        the.gateway.acknowledges = False
+        await the.gateway.until(lambda: len(the.gateway.batches.get(the.device(), [])) >= 4)
+        first = the.gateway.batches[the.device()][:4]
+        mosquitto.kill()
+        mosquitto.restart()
+        async with gateway.listening(mosquitto, f"after-{the.number}") as after:
+            await after.until(lambda: len(after.batches.get(the.device(), [])) >= 5)
+            again = after.batches[the.device()][:4]
+        assert [(b.boot, b.sequence, b.values) for b in again] == [
+            (b.boot, b.sequence, b.values) for b in first
+        ]
+        assert {b.oldest for b in again} == {1}
+        assert not any(b.historical for b in again), "they were fresh when they first left"
+
+
+async def test_a_full_spool_drops_the_oldest_and_says_so(
+    mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with rig(mosquitto, tmp_path, pump()) as the:
+        spool = Spool(open_database(tmp_path / "data" / "edge.db"), 1_000_000)
+        names = [f"s{i}" for i in range(256)]
+        at = 1
+        while spool.held_bytes < 995_000:
+            tick = Reading(at, dict.fromkeys(names, 1.5), dict.fromkeys(names, Quality.GOOD))
+            spool.commit([("retired", (tick,))])
+            at += 1
+        assert spool.dropped == 0
+        the.gateway.acknowledges = False
+        async with the.running():
+            await the.gateway.until(
+                lambda: any(s.spool_dropped for s in the.gateway.statuses.get(the.agent_name, []))
+            )
+            said = the.gateway.statuses[the.agent_name][-1]
+            assert said.online
+            assert said.spool_dropped >= 1
+            assert 0.9e6 < said.spool_bytes <= 1e6
+        assert "batches dropped so far, the oldest first" in caplog.text
+
+
+async def test_nonsense_from_the_broker_stops_nothing(
+    mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit = pump()
+    async with rig(mosquitto, tmp_path, unit) as the, the.running():
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+        send = the.gateway.client.publish
+        command = topics.build(gateway.SITE, the.device(), Channel.COMMAND)
+        ack = topics.build(gateway.SITE, the.device(), Channel.ACK)
+        for payload in (b"", b"\xff\xfe", b"[]", b'{"v":1}', b'{"v":9}', b"x" * 300_000):
+            await send(command, payload, qos=1)
+            await send(ack, payload, qos=1)
+        kept = the.command("set_suction_valve", 50)
+        await send(command, codec.encode(kept), qos=1, retain=True)
+        await send(command, b"", qos=1, retain=True)
+        good = the.command("set_suction_valve", 60)
+        await the.gateway.send(the.device(), good)
+        assert (await the.gateway.answer(good.id)).status is AnswerStatus.DONE
+        ticks = the.gateway.ticks(the.device())
+        await the.gateway.until(lambda: the.gateway.ticks(the.device()) > ticks)
+        assert "ignoring a message" in caplog.text
+
+
+async def test_a_retained_command_is_ignored(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    unit = pump()
+    async with rig(mosquitto, tmp_path, unit) as the:
+        topic = topics.build(gateway.SITE, the.device(), Channel.COMMAND)
+        stuck = the.command("set_suction_valve", 50)
+        await the.gateway.client.publish(topic, codec.encode(stuck), qos=1, retain=True)
+        async with the.running():
+            good = the.command("set_suction_valve", 60)
+            await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+            await the.gateway.send(the.device(), good)
+            await the.gateway.answer(good.id)
+        assert writes_to(unit, SUCTION_VALVE) == [[600]]
+        await the.gateway.client.publish(topic, b"", qos=1, retain=True)
