@@ -36,7 +36,7 @@ class FaultReport(Struct, frozen=True, kw_only=True):
     diagnosed_as: list[str]
     """Likeliest first."""
     named_right: bool
-    """Whether the likeliest diagnosis is one that fits the fault."""
+    """Whether the likeliest diagnosis of the first case is one that fits the fault."""
     leading_signals: list[str]
     remedies: list[Remedy]
     outcome: str | None
@@ -47,6 +47,16 @@ class FaultReport(Struct, frozen=True, kw_only=True):
     """What really ended the fault, as the simulator knows."""
     cases: list[str]
     ticket: dict[str, object] | None
+
+
+class BaitReport(Struct, frozen=True, kw_only=True):
+    """One thing that looks like a fault to the careless and is none."""
+
+    device: str
+    bait: str
+    injected_at: str
+    cases: list[str]
+    """Must be empty."""
 
 
 class Telemetry(Struct, frozen=True, kw_only=True):
@@ -74,8 +84,10 @@ class Report(Struct, frozen=True, kw_only=True):
     machines: int
     minutes: float
     faults: list[FaultReport]
+    baits: list[BaitReport]
     false_cases: int
     """Cases of machines with nothing wrong, false-alarm baits among them."""
+    false_case_ids: list[str]
     false_recoveries: int
     """Cases that ended as recovered or cleared while the fault went on."""
     telemetry: Telemetry
@@ -167,8 +179,6 @@ def fault_report(
     story = cases[-1] if cases else None
     named = [h.fault for h in story.hypotheses] if story else []
     ended = outcome(cases)
-    if injection.nature is Nature.BAIT:
-        ended = ended or (cases[-1].phase if cases else "no_case")
     return FaultReport(
         device=broken.device,
         fault=broken.fault,
@@ -191,6 +201,16 @@ def fault_report(
     )
 
 
+def bait_report(broken: Broken, details: Sequence[Detail]) -> BaitReport:
+    """Tell what was made of a bait."""
+    return BaitReport(
+        device=broken.device,
+        bait=broken.fault,
+        injected_at=moment(broken.injected_ns),
+        cases=[case.case_id for case in own_cases(broken, details)],
+    )
+
+
 def _remedy(attempt: Attempt) -> Remedy:
     return Remedy(
         attempt.remedy,
@@ -207,8 +227,7 @@ def problems(report: Report) -> list[str]:
         for f in report.faults
         if f.outcome != f.expected
     ]
-    if report.false_cases:
-        found.append(f"{report.false_cases} case(s) of machines with nothing wrong")
+    found += [f"case {case_id}: nothing was wrong" for case_id in report.false_case_ids]
     if report.false_recoveries:
         found.append(f"{report.false_recoveries} case(s) called well while the fault went on")
     if report.telemetry.lost:
@@ -216,7 +235,7 @@ def problems(report: Report) -> list[str]:
     if report.telemetry.duplicates:
         found.append(f"{report.telemetry.duplicates} readings were judged twice")
     found += [
-        f"{f.device}: the ticket did not reach dispatch"
+        f"{f.device}: its ticket did not reach dispatch"
         for f in report.faults
         if f.outcome == "ticket" and f.ticket is None
     ]

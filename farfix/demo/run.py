@@ -269,6 +269,8 @@ class Show:
         """Put the simulator's truth beside the gateway's cases."""
         details = list(self.details.values())
         planned = {injection.device: injection for injection in self.script}
+        baits = {i.device for i in self.script if i.nature is Nature.BAIT}
+        false = report.false_cases(self.script, self.truth, details)
         result = Report(
             seed=self.options.seed,
             speed=self.options.speed,
@@ -277,8 +279,11 @@ class Show:
             faults=[
                 report.fault_report(planned[b.device], b, details, self.dispatch.tickets)
                 for b in self.truth
+                if b.device not in baits
             ],
-            false_cases=len(report.false_cases(self.script, self.truth, details)),
+            baits=[report.bait_report(b, details) for b in self.truth if b.device in baits],
+            false_cases=len(false),
+            false_case_ids=false,
             false_recoveries=len(report.false_recoveries(self.truth, details)),
             telemetry=telemetry,
             deliveries=dict(self.dispatch.deliveries),

@@ -1,5 +1,6 @@
 """What the demo shows while it runs: a live table on a terminal, plain lines elsewhere."""
 
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from farfix.api import Fleet
 from farfix.demo.report import Report, moment
 
+PLAIN_WIDTH = 150
 STYLES = {
     "healthy": "green",
     "learning": "cyan",
@@ -28,7 +30,8 @@ class Screen:
     """The terminal, or a plain stream of lines."""
 
     def __init__(self, *, live: bool) -> None:
-        self.console = Console(highlight=False, soft_wrap=not live)
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        self.console = Console(highlight=False, soft_wrap=not live, width=width)
         self._live = Live(console=self.console, refresh_per_second=4) if live else None
         self._progress = -1
 
@@ -112,4 +115,7 @@ def _outcomes(report: Report) -> Table:
             Text(f.outcome or "nothing", "green" if f.outcome == f.expected else "bold red"),
             f.expected,
         )
+    for bait in report.baits:
+        found = Text("cases opened", "bold red") if bait.cases else Text("no case", "green")
+        table.add_row(bait.device, f"{bait.bait} (bait)", "", "", "", found, "no case")
     return table

@@ -14,7 +14,7 @@ FIRST_FAULT_S = 300.0
 """From the end of commissioning."""
 SPREAD_S = 2400.0
 """All faults begin within this time after the first."""
-AFTERMATH_S = 5400.0
+AFTERMATH_S = 4200.0
 """Plant time that the last fault may take to its outcome."""
 PLANT_S = COMMISSIONING_S + FIRST_FAULT_S + SPREAD_S + AFTERMATH_S
 NEW_FIRMWARE = "1.1.0"
@@ -33,7 +33,7 @@ EXPECTED = {
     Nature.REMOTE: "recovered",
     Nature.ON_SITE: "ticket",
     Nature.SELF: "self_cleared",
-    Nature.BAIT: "no_case",
+    Nature.BAIT: "no case",
 }
 
 

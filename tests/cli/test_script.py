@@ -136,8 +136,8 @@ def test_the_story_of_a_fault() -> None:
     assert (told.outcome, told.expected, told.named_right) == ("recovered", "recovered", True)
     assert told.detected_after_s == 20
     assert [r.name for r in told.remedies] == ["restart"]
-    quiet = report.fault_report(plan(Nature.BAIT), HANG, [], {})
-    assert (quiet.outcome, quiet.expected) == ("no_case", "no_case")
+    assert report.bait_report(HANG, []).cases == []
+    assert report.bait_report(HANG, [case("o", 120, "recovered")]).cases == ["o"]
 
 
 def test_what_was_not_stored_is_lost_and_what_a_spool_holds_is_not() -> None:
