@@ -200,6 +200,7 @@ def open_case(
         machine_type=machine_type,
         phase=Phase.OBSERVING,
         opened_ns=now_ns,
+        entered_ns=now_ns,
         plan=plan,
         **msgspec.structs.asdict(diagnosis),
     )

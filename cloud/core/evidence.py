@@ -18,6 +18,8 @@ class Streak(Struct, frozen=True, kw_only=True):
     """When the run began; meaningless unless ``healthy``."""
     samples: int = 0
     """Length of the run."""
+    sick_ns: int = 0
+    """When the fault was last seen."""
 
 
 def add(streak: Streak, measured_ns: int, dwell_s: float, *, healthy: bool) -> Streak:
@@ -26,15 +28,15 @@ def add(streak: Streak, measured_ns: int, dwell_s: float, *, healthy: bool) -> S
     A run with a gap longer than the dwell itself begins anew: nobody knows what happened in it.
     """
     if not healthy:
-        return Streak(last_ns=measured_ns, healthy=False)
-    if streak.healthy and measured_ns - streak.last_ns <= dwell_s * NS:
-        return Streak(
-            last_ns=measured_ns,
-            healthy=True,
-            since_ns=streak.since_ns,
-            samples=streak.samples + 1,
-        )
-    return Streak(last_ns=measured_ns, healthy=True, since_ns=measured_ns, samples=1)
+        return Streak(last_ns=measured_ns, healthy=False, sick_ns=measured_ns)
+    unbroken = streak.healthy and measured_ns - streak.last_ns <= dwell_s * NS
+    return Streak(
+        last_ns=measured_ns,
+        healthy=True,
+        since_ns=streak.since_ns if unbroken else measured_ns,
+        samples=streak.samples + 1 if unbroken else 1,
+        sick_ns=streak.sick_ns,
+    )
 
 
 def proven(streak: Streak, dwell_s: float, min_samples: int) -> bool:
@@ -49,3 +51,8 @@ def proven(streak: Streak, dwell_s: float, min_samples: int) -> bool:
 def promising(streak: Streak, now_ns: int, dwell_s: float) -> bool:
     """Tell whether a run is under way that may still become proof."""
     return streak.healthy is True and now_ns - streak.last_ns <= dwell_s * NS
+
+
+def sick(streak: Streak, now_ns: int, dwell_s: float) -> bool:
+    """Tell whether the newest evidence shows the fault, and is fresh."""
+    return streak.healthy is False and now_ns - streak.last_ns <= dwell_s * NS

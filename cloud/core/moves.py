@@ -6,7 +6,7 @@ happened, what was tried, or what comes next.
 
 from msgspec import structs
 
-from cloud.core.evidence import NS, promising
+from cloud.core.evidence import NS, promising, sick
 from cloud.core.limits import Fleet, Permission, Verdict, permit, start
 from cloud.core.states import (
     ACTED,
@@ -29,7 +29,7 @@ from cloud.core.states import (
     Topic,
 )
 from cloud.core.wording import listed, moment, span
-from contract.faults import UNKNOWN
+from contract.faults import NO_DATA, UNKNOWN
 from contract.tickets import EscalationReason, Label
 
 Outcome = tuple[Case, tuple[Effect, ...]]
@@ -38,10 +38,10 @@ EXPIRY_MIN_S = 60.0
 """A command with less time than this before its expiry is not worth sending."""
 
 
-def enter(case: Case, phase: Phase, note: Note, **changes: object) -> Outcome:
+def enter(case: Case, phase: Phase, note: Note, now_ns: int, **changes: object) -> Outcome:
     """Go to a phase, announce it and say why."""
     count = case.changes + 1
-    changed = structs.replace(case, phase=phase, changes=count, **changes)
+    changed = structs.replace(case, phase=phase, entered_ns=now_ns, changes=count, **changes)
     return changed, (Announce(key=f"{case.case_id}/announce/{count}"), note)
 
 
@@ -52,6 +52,7 @@ def escalate(case: Case, reason: EscalationReason, detail: str, now_ns: int) -> 
         case,
         Phase.DISPATCHED,
         Note(Topic.TICKET, said),
+        now_ns,
         escalation=Escalation(reason=reason, detail=detail, at_ns=now_ns),
     )
     ticket = OpenTicket(key=f"{case.case_id}/ticket", reason=reason, detail=detail)
@@ -113,31 +114,37 @@ def exhausted(case: Case, now_ns: int) -> Outcome:
 
 
 def next_remedy(case: Case, note: Note, now_ns: int) -> Outcome:
-    """Leave the present remedy behind: hold the next one, or send a person."""
-    left = structs.replace(case, next_step=case.next_step + 1, step_approved=False, held_by="")
-    if left.step is None:
-        moved, effects = exhausted(left, now_ns)
-        return moved, (note, *effects)
+    """Leave the present remedy behind and hold the next one, if there is one."""
     phase = Phase.OBSERVING if case.phase is Phase.OBSERVING else Phase.HOLDING
-    return enter(left, phase, note)
+    left = {"next_step": case.next_step + 1, "step_approved": False, "held_by": ""}
+    return enter(case, phase, note, now_ns, **left)
 
 
 def decide(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
     """Send the next remedy if everything allows it; else wait, ask, skip or give up."""
     step = case.step
-    if step is None:
-        return exhausted(case, now_ns)
     if now_ns < case.not_before_ns or promising(case.seen, now_ns, case.plan.timing.dwell_s):
         return case, ()
+    if step is None:
+        return _give_up(case, now_ns)
     barred = _barred(case, step, fleet, now_ns)
     if barred is not None:
         return barred
     if _needs_person(case, step):
-        return _ask(case, step)
+        return _ask(case, step, now_ns)
     verdict = start(fleet, person_agreed=case.step_approved)
     if verdict.permission is Permission.WAIT:
-        return _hold(case, verdict)
+        return _hold(case, verdict, now_ns)
     return _send(case, step, now_ns)
+
+
+def _give_up(case: Case, now_ns: int) -> Outcome:
+    """Send a person to a machine that is seen sick; wait for a silent one for a while."""
+    timing = case.plan.timing
+    waited = now_ns >= case.entered_ns + int((timing.observe_s + timing.silence_limit_s) * NS)
+    if case.fault == NO_DATA or waited or sick(case.seen, now_ns, timing.dwell_s):
+        return exhausted(case, now_ns)
+    return case, ()
 
 
 def _barred(case: Case, step: Step, fleet: Fleet, now_ns: int) -> Outcome | None:
@@ -169,20 +176,20 @@ def _needs_person(case: Case, step: Step) -> bool:
     return case.plan.mode is Mode.SUGGEST or step.high_risk or not case.plan_approved
 
 
-def _ask(case: Case, step: Step) -> Outcome:
+def _ask(case: Case, step: Step, now_ns: int) -> Outcome:
     risk = " It is a high-risk command." if step.high_risk else ""
     said = (
         f"Suggests '{step.title}' and waits for a person's yes.{risk} Without an answer a "
         f"technician is sent at {moment(case.plan.escalate_at_ns)}."
     )
-    return enter(case, Phase.AWAITING_APPROVAL, Note(Topic.PERSON, said))
+    return enter(case, Phase.AWAITING_APPROVAL, Note(Topic.PERSON, said), now_ns)
 
 
-def _hold(case: Case, verdict: Verdict) -> Outcome:
+def _hold(case: Case, verdict: Verdict, now_ns: int) -> Outcome:
     if case.phase is Phase.HOLDING and case.held_by == verdict.rule:
         return case, ()
     note = Note(Topic.HOLD, f"Holds the remedy back: {verdict.why}.")
-    return enter(case, Phase.HOLDING, note, held_by=verdict.rule)
+    return enter(case, Phase.HOLDING, note, now_ns, held_by=verdict.rule)
 
 
 def _send(case: Case, step: Step, now_ns: int) -> Outcome:
@@ -208,6 +215,7 @@ def _send(case: Case, step: Step, now_ns: int) -> Outcome:
         case,
         Phase.FIXING,
         Note(Topic.COMMAND, said),
+        now_ns,
         attempts=[*case.attempts, attempt],
         held_by="",
     )
@@ -224,23 +232,32 @@ def recover(case: Case, now_ns: int) -> Outcome:
     """End well, and give credit only where it is due.
 
     A healthy run that began before any command can have acted is nobody's merit. A remedy is
-    credited only if it was confirmed as done, and the run began after that.
+    credited only if it was confirmed as done, the run began after that, and the fault was seen
+    after it had been sent and within a dwell before it was done. Without all of this the machine
+    may have been well before.
     """
     since_ns = case.seen.since_ns
     acted = [a for a in case.attempts if a.reply in MAY_HAVE_ACTED and a.sent_ns < since_ns]
     if not acted:
         said = f"The machine has been healthy since {moment(since_ns)} by itself; no remedy did it."
-        return enter(case, Phase.SELF_CLEARED, Note(Topic.END, said), ended_ns=now_ns)
+        return enter(case, Phase.SELF_CLEARED, Note(Topic.END, said), now_ns, ended_ns=now_ns)
     last = case.attempt
     if case.phase is Phase.VERIFYING and last is acted[-1]:
         case = with_attempt(case, proof=Proof.RECOVERED)
-        if last.reply is Reply.DONE and since_ns > (last.executed_ns or 0):
+        if _earned(case, last):
             return _credit(case, last, now_ns)
     said = (
         f"Recovered: healthy since {moment(since_ns)}. '{acted[-1].step.title}' may have done it, "
         "but that is not certain, so no remedy is credited."
     )
-    return enter(case, Phase.RECOVERED, Note(Topic.END, said), ended_ns=now_ns)
+    return enter(case, Phase.RECOVERED, Note(Topic.END, said), now_ns, ended_ns=now_ns)
+
+
+def _earned(case: Case, last: Attempt) -> bool:
+    done_ns, sick_ns = last.executed_ns, case.seen.sick_ns
+    if last.reply is not Reply.DONE or done_ns is None or case.seen.since_ns <= done_ns:
+        return False
+    return sick_ns > last.sent_ns and sick_ns >= done_ns - int(case.plan.timing.dwell_s * NS)
 
 
 def _credit(case: Case, last: Attempt, now_ns: int) -> Outcome:
@@ -250,7 +267,7 @@ def _credit(case: Case, last: Attempt, now_ns: int) -> Outcome:
         f"{span(healthy_s)}, {case.proof.samples} measurements."
     )
     note = Note(Topic.END, said)
-    moved, effects = enter(case, Phase.RECOVERED, note, ended_ns=now_ns, credited=True)
+    moved, effects = enter(case, Phase.RECOVERED, note, now_ns, ended_ns=now_ns, credited=True)
     if last.step.fault == UNKNOWN:
         return moved, effects  # teaches nothing about what it was
     return moved, (*effects, label(case, last.step.fault, last.sent_ns, "verified_remedy"))

@@ -148,7 +148,7 @@ def expire(case: Case, event: Tick, now_ns: int) -> Outcome:
         f"No answer to '{attempt.step.title}', and it can no longer act. It may have acted: "
         "fresh evidence decides."
     )
-    return _look(case, Note(Topic.ANSWER, said))
+    return _look(case, Note(Topic.ANSWER, said), now_ns)
 
 
 def judge(case: Case, event: Tick, now_ns: int) -> Outcome:
@@ -204,14 +204,14 @@ def answer(case: Case, event: CommandFinished, now_ns: int) -> Outcome:
             f"'{attempt.step.title}' {how}. Evidence counts from {span(attempt.step.settle_s)} "
             f"after it, for up to {span(attempt.step.verify_s)}."
         )
-        return _look(case, Note(Topic.ANSWER, said))
+        return _look(case, Note(Topic.ANSWER, said), now_ns)
     if reply is Reply.UNREACHABLE:
         return _unreachable(case, why, now_ns)
     said = f"'{attempt.step.title}' was not carried out: {reply.value}{why}."
     return next_remedy(case, Note(Topic.ANSWER, said), now_ns)
 
 
-def _look(case: Case, note: Note) -> Outcome:
+def _look(case: Case, note: Note, now_ns: int) -> Outcome:
     """Begin, or go on, to verify; a run that began after the remedy had settled counts at once."""
     seen = case.seen
     begun_ns = seen.since_ns if seen.healthy else seen.last_ns
@@ -221,7 +221,7 @@ def _look(case: Case, note: Note) -> Outcome:
         case = structs.replace(case, proof=Streak())
     if case.phase is Phase.VERIFYING:
         return case, (note,)
-    return enter(case, Phase.VERIFYING, note)
+    return enter(case, Phase.VERIFYING, note, now_ns)
 
 
 def _unreachable(case: Case, why: str, now_ns: int) -> Outcome:
@@ -234,7 +234,7 @@ def _unreachable(case: Case, why: str, now_ns: int) -> Outcome:
     said = f"The device could not be reached{why}; asks again in {span(timing.retry_s)}."
     not_before_ns = now_ns + int(timing.retry_s * NS)
     note = Note(Topic.ANSWER, said)
-    return enter(case, Phase.HOLDING, note, not_before_ns=not_before_ns)
+    return enter(case, Phase.HOLDING, note, now_ns, not_before_ns=not_before_ns)
 
 
 # The models look again.
@@ -264,6 +264,7 @@ def sharpen(case: Case, event: Diagnosed, now_ns: int) -> Outcome:
         believed,
         phase,
         Note(Topic.FAULT, f"Looked again: {found.title}. {outlook(plan)}"),
+        now_ns,
         plan=plan,
         sharpened=case.sharpened + 1,
         next_step=0,
@@ -282,13 +283,12 @@ def _left(case: Case, steps: list[Step]) -> list[Step]:
 
 def approve(case: Case, event: Approved, now_ns: int) -> Outcome:
     """A person's yes ends the observation and stands for this remedy or for the plan."""
-    del now_ns
     if case.step is None or case.step_approved:
         return case, ()
     whole = case.plan.mode is Mode.APPROVE
     note = Note(Topic.PERSON, f"{event.by} approved '{case.step.title}'.")
     approvals = {"step_approved": True, "plan_approved": whole or case.plan_approved}
-    return enter(case, Phase.HOLDING, note, **approvals)
+    return enter(case, Phase.HOLDING, note, now_ns, **approvals)
 
 
 def reject(case: Case, event: Rejected, now_ns: int) -> Outcome:
@@ -315,7 +315,7 @@ def dismiss(case: Case, event: Dismissed, now_ns: int) -> Outcome:
     """A wrong alarm ends the case and teaches the models."""
     why = f": {event.why}" if event.why else ""
     note = Note(Topic.PERSON, f"{event.by} called it a wrong alarm{why}.{in_flight(case)}")
-    moved, effects = enter(case, Phase.DISMISSED, note, ended_ns=now_ns)
+    moved, effects = enter(case, Phase.DISMISSED, note, now_ns, ended_ns=now_ns)
     return moved, (*effects, label(case, Finding.NO_FAULT_FOUND, now_ns, "dismissed"))
 
 
@@ -325,6 +325,6 @@ def close(case: Case, event: ReportReceived, now_ns: int) -> Outcome:
     who = report.technician or "The technician"
     state = "resolved" if report.resolved else "not resolved"
     note = Note(Topic.END, f"{who} reported {report.finding}, {state}. {report.notes}".strip())
-    moved, effects = enter(case, Phase.CLOSED, note, ended_ns=now_ns, report=report)
+    moved, effects = enter(case, Phase.CLOSED, note, now_ns, ended_ns=now_ns, report=report)
     to_ns = case.recovered_since_ns or now_ns
     return moved, (*effects, label(case, report.finding, to_ns, "closing_report"))

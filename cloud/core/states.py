@@ -69,6 +69,8 @@ class Timing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     observe_s: Seconds = 120.0
     """A fault may clear by itself for so long before anything is tried."""
+    visit_observe_s: Seconds = 900.0
+    """The same where nothing can be tried and a visit is next: it takes hours anyway."""
     silent_observe_s: Seconds = 900.0
     """The same for a machine that has gone silent."""
     dwell_s: Seconds = 180.0
@@ -194,6 +196,8 @@ class Case(Struct, frozen=True, kw_only=True):
     machine_type: str
     phase: Phase
     opened_ns: int
+    entered_ns: int
+    """When the present phase began."""
     fault: str
     title: str
     severity: Severity
