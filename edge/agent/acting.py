@@ -140,5 +140,4 @@ async def _pulse(device: Device, plan: orders.Pulse, before: float | None, clock
 async def _install(device: Device, plan: orders.Install, ready: _Ready, clock: Clock) -> Outcome:
     shown = {name for name, q in ready.before.quality.items() if q <= Quality.UNCERTAIN}
     installed = await installing.install(device, plan, ready.image, shown, clock)
-    status = AnswerStatus.DONE if installed.confirmed else AnswerStatus.FAILED
-    return Outcome(status, installed.reason, firmware=installed.version)
+    return Outcome(installed.status, installed.reason, firmware=installed.version)

@@ -4,6 +4,7 @@ import logging
 
 from msgspec import Struct
 
+from contract.commands import AnswerStatus
 from contract.errors import Malformed, Refused, Unreachable
 from contract.firmware import UpdateState, version_text
 from contract.telemetry import Quality
@@ -20,7 +21,7 @@ WRITE_TRIES = 3
 class Installed(Struct, frozen=True):
     """What became of an update."""
 
-    confirmed: bool
+    status: AnswerStatus
     version: str
     """Read from the device at the end; empty when it does not answer."""
     reason: str
@@ -40,67 +41,78 @@ async def install(
     """
     transfer, step = update.start(plan.release, image, clock.elapsed_ns())
     reason = ""
-    while True:
-        match step:
-            case update.Send():
-                reason = await _send(device, plan.block, step, clock)
-            case update.Wait():
-                await clock.sleep(PAUSE_S)
-            case update.CheckTrial():
-                number, proper = await _try(device, shown)
-                transfer, step = update.tried(
-                    transfer, number, proper=proper, now_ns=clock.elapsed_ns()
-                )
-                continue
-            case update.Finished():
-                break
-            case update.Broken(why):
-                reason = why
-                break
-        if reason:
-            break
-        state = await _state(device, plan.block)
-        transfer, step = update.advance(transfer, state, clock.elapsed_ns())
-    if reason:
-        log.warning("%s: update to %s: %s", device.name, plan.release.version, reason)
-    state = await _settle(device, plan.block, clock)
+    try:
+        while not isinstance(step, update.Finished | update.Broken):
+            transfer, step = await _perform(
+                device, plan.block, transfer, step, shown=shown, clock=clock
+            )
+        if isinstance(step, update.Broken):
+            reason = step.reason
+        state = await _settle(device, plan.block, clock)
+    except Refused as error:
+        reason, state = f"the device refuses to be updated: {error}", None
+    except Unreachable as error:
+        reason, state = f"the device stopped answering: {error}", None
     version = await _version(device)
-    confirmed = version == plan.release.version and state is UpdateState.CONFIRMED
-    if not confirmed and not reason:
-        reason = f"the device runs {version or 'an unknown version'} in the end"
-    return Installed(confirmed, version, "" if confirmed else reason)
+    if version == plan.release.version and state is UpdateState.CONFIRMED:
+        return Installed(AnswerStatus.DONE, version, "")
+    reason = reason or f"the device runs {version or 'an unknown version'} in the end"
+    log.warning("%s: update to %s: %s", device.name, plan.release.version, reason)
+    return Installed(AnswerStatus.FAILED, version, reason)
 
 
-async def _send(device: Device, block: int, step: update.Send, clock: Clock) -> str:
-    """Write a step's words in order; return why that failed, or nothing.
+async def _perform(
+    device: Device,
+    block: int,
+    transfer: update.Transfer,
+    step: update.Step,
+    *,
+    shown: set[str],
+    clock: Clock,
+) -> tuple[update.Transfer, update.Step]:
+    """Do one step and return the next."""
+    if isinstance(step, update.CheckTrial):
+        number, proper = await _try(device, shown)
+        return update.tried(transfer, number, proper=proper, now_ns=clock.elapsed_ns())
+    if isinstance(step, update.Send):
+        for offset, words in step.writes:
+            await _put(device, block + offset, words, clock, once=step.once)
+    else:
+        await clock.sleep(PAUSE_S)
+    state = await _state(device, block)
+    return update.advance(transfer, state, clock.elapsed_ns())
 
-    A write whose reply was lost is repeated. If the device refuses the repetition, it took the
-    first one; the check of the whole image has the last word anyway.
+
+async def _put(device: Device, address: int, words: list[int], clock: Clock, *, once: bool) -> None:
+    """Write words, again if the reply was lost.
+
+    If the device refuses the repetition, it took the first one; the check of the whole image has
+    the last word anyway.
+
+    Raises:
+        Unreachable: no reply to any attempt.
+        Refused: the device said no to the first one.
     """
-    for offset, words in step.writes:
-        lost = ""
-        for _ in range(WRITE_TRIES):
-            try:
-                await device.write_words(block + offset, words)
-            except Refused as error:
-                if not lost:
-                    return f"the device refuses to be updated: {error}"
-            except Unreachable as error:
-                lost = str(error)
-                if not step.once:
-                    await clock.sleep(PAUSE_S)
-                    continue
-            lost = ""
-            break
-        if lost:
-            return f"the device stopped answering: {lost}"
-    return ""
+    for attempt in range(1, WRITE_TRIES + 1):
+        try:
+            await device.write_words(address, words)
+        except Refused:
+            if attempt == 1:
+                raise
+        except Unreachable:
+            if once:
+                return
+            if attempt == WRITE_TRIES:
+                raise
+            await clock.sleep(PAUSE_S)
+            continue
+        return
 
 
 async def _state(device: Device, block: int) -> UpdateState | None:
     try:
         return await device.read_update_state(block)
-    except (Unreachable, Refused):
+    except Unreachable:
         return None
 
 

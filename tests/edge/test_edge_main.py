@@ -1,0 +1,149 @@
+"""The agent as a process: its exit codes, its memory, and what a SIGKILL does to it."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.commands import AnswerStatus
+from tests.edge.rig import Rig, pump, rig
+from tests.peers import Mosquitto
+
+RSS_MAX_MIB = 60
+RESTART = 10
+
+
+def write_config(the: Rig) -> Path:
+    config = the.config()
+    lines = [
+        f'agent = "{config.agent}"',
+        f'site = "{config.site}"',
+        f'timescale = "{config.timescale}"',
+        f'data_dir = "{config.data_dir}"',
+        "[broker]",
+        f'url = "{config.broker.url}"',
+        f'username = "{config.broker.username}"',
+        f'password_file = "{config.broker.password_file}"',
+        "[[buses]]",
+        'name = "tcp"',
+        'kind = "tcp"',
+        'host = "127.0.0.1"',
+        f"port = {config.buses[0].port}",
+        "timeout_s = 0.1",
+    ]
+    for device in config.devices:
+        lines += [
+            "[[devices]]",
+            f'device = "{device.device}"',
+            f'machine_type = "{device.machine_type}"',
+            'bus = "tcp"',
+            f"unit = {device.unit}",
+        ]
+    path = the.folder / "edge.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@asynccontextmanager
+async def process(config: Path) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edge", "--config", str(config), stderr=PIPE
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.communicate()
+
+
+def rss_mib(pid: int) -> float:
+    line = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in line
+    )
+    return int(line.split()[1]) / 1024
+
+
+async def test_a_bad_configuration_ends_with_code_2_and_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text("agent = 5")
+    async with process(path) as child:
+        _, errors = await child.communicate()
+        assert child.returncode == 2
+        assert b"edge.toml: agent: " in errors
+        assert b"Traceback" not in errors
+
+
+@pytest.mark.real
+async def test_the_agent_is_small_and_ends_politely(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    units = [pump() for _ in range(10)]
+    async with rig(mosquitto, tmp_path, *units) as the, process(write_config(the)) as child:
+        await the.gateway.until(lambda: the.gateway.ticks(the.device(10)) >= 10)
+        rss = rss_mib(child.pid)
+        print(f"edge agent with 10 devices: {rss:.1f} MiB")  # noqa: T201 - shown by pytest -s
+        assert rss < RSS_MAX_MIB
+        child.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(child.wait(), 10) == 0
+        await the.gateway.until(lambda: not the.gateway.statuses[the.agent_name][-1].online)
+        assert the.gateway.statuses[the.agent_name][-1].reason.endswith("stopped")
+
+
+@pytest.mark.real
+async def test_a_kill_in_the_middle_of_a_command_does_not_make_it_act_twice(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    unit = pump()
+    async with rig(mosquitto, tmp_path, unit) as the:
+        config, command = write_config(the), the.command("restart")
+        async with process(config) as child:
+            await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+            acted = asyncio.Event()
+            unit.on_write = lambda address, words: acted.set()
+            await the.gateway.send(the.device(), command)
+            await asyncio.wait_for(acted.wait(), 10)
+            child.kill()
+            await child.wait()
+        await the.gateway.send(the.device(), command)
+        async with process(config):
+            answer = await the.gateway.answer(command.id, 2)
+        assert answer.status is AnswerStatus.FAILED
+        assert "interrupted" in answer.reason
+        assert [words for at, words in unit.writes if at == RESTART] == [[1]]
+        last_will = the.gateway.statuses[the.agent_name]
+        assert any("broke" in status.reason for status in last_will)
+
+
+def sequences_by_boot(the: Rig, unit: int) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for batch in the.gateway.batches.get(the.device(unit), []):
+        found.setdefault(batch.boot, []).append(batch.sequence)
+    return found
+
+
+@pytest.mark.real
+async def test_kills_lose_no_batch_that_was_on_disk(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    def runs_heard() -> int:
+        both = sequences_by_boot(the, 1), sequences_by_boot(the, 2)
+        return min(sum(len(sequences) >= 2 for sequences in boots.values()) for boots in both)
+
+    async with rig(mosquitto, tmp_path, pump(), pump()) as the:
+        config = write_config(the)
+        the.gateway.acknowledges = False
+        for run in range(1, 4):
+            async with process(config) as child:
+                await the.gateway.until(lambda wanted=run: runs_heard() >= wanted)  # type: ignore[misc]
+                child.kill()
+        the.gateway.acknowledges = True
+        the.gateway.batches.clear()
+        async with process(config):
+            await the.gateway.until(lambda: runs_heard() == 4)
+        for unit in (1, 2):
+            boots = sequences_by_boot(the, unit)
+            assert len(boots) == 4
+            for sequences in boots.values():
+                assert sequences == list(range(1, len(sequences) + 1))
