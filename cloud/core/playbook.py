@@ -226,12 +226,18 @@ def plan(
         mode=mode_override or min(modes, key=list(Mode).index, default=book.mode),
         steps=steps,
         timing=timing,
-        observe_s=timing.silent_observe_s if silent else timing.observe_s,
+        observe_s=_observe_s(timing, silent=silent, remote=bool(steps)),
         due_ns=due_ns,
         escalate_at_ns=due_ns - int(policy.on_site_lead_h[tier] * 3600 * NS),
         no_remote=reason,
         no_remote_detail=detail,
     )
+
+
+def _observe_s(timing: Timing, *, silent: bool, remote: bool) -> float:
+    if silent:
+        return timing.silent_observe_s
+    return timing.observe_s if remote else timing.visit_observe_s
 
 
 def _steps(

@@ -59,6 +59,8 @@ DECISIONS: Mapping[Action, Callable[[str, str], Event]] = {
     "escalate": lambda by, why: EscalationAsked(by=by, why=why),
     "dismiss": lambda by, why: Dismissed(by=by, why=why),
 }
+LOOK_NS = 30 * 10**9
+"""The diagnosis of an open case is looked at again so often: evidence grows by the minute."""
 REST_NS = 3600 * 10**9
 """After people ended a case, the same alarm opens a new one at the earliest so much later."""
 
@@ -76,6 +78,7 @@ class Desk:
         self._open: dict[str, Case] = {}
         self._dirty: set[str] = set()
         self._resting: dict[str, int] = {}
+        self._looked: dict[str, int] = {}
         for row in parts.store.open_cases():
             self._open[row.device] = rules.decode_case(row.data)
             self._versions[row.case_id] = row.version
@@ -92,7 +95,8 @@ class Desk:
         found = playbook.diagnosis(machine, ranked, assessment.deviations, policy)
         if case is None and now_ns >= self._resting.get(device, 0):
             self._begin(device, found, now_ns)
-        elif case is not None:
+        elif case is not None and now_ns >= self._looked.get(device, 0) + LOOK_NS:
+            self._looked[device] = now_ns
             self._apply(case, Diagnosed(found, self._plan(device, found, case.opened_ns)), now_ns)
 
     def evidence(self, device: str, measured_ns: int, *, healthy: bool) -> None:
@@ -207,6 +211,7 @@ class Desk:
             now_ns=now_ns,
         )
         metrics.opened_cases.inc()
+        self._looked[device] = now_ns
         self._save(case, effects, now_ns)
 
     def _apply(self, case: Case, event: Event, now_ns: int) -> Case:

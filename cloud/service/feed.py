@@ -29,7 +29,8 @@ class Feed:
         self, parts: Parts, watch: Watch, quarantine: Callable[[str, bytes, str], None]
     ) -> None:
         self._journal, self._store, self._series = parts.journal, parts.store, parts.series
-        self._assets, self._watch, self._quarantine = parts.assets, watch, quarantine
+        self._assets, self._machines = parts.assets, parts.machines
+        self._watch, self._quarantine = watch, quarantine
         saved = self._store.checkpoint(POSITION)
         self.position = saved.position if saved else 0
         self.problem = ""
@@ -77,13 +78,15 @@ class Feed:
         asset = self._assets.get(entry.device)
         if asset is None:
             return []  # taken out of the list of assets since it was received
+        machine = self._machines[asset.machine_type]
+        known = {signal.name for signal in machine.signals}
         tags = {"device": entry.device, "site": entry.site}
         rows = []
         for reading in readings(codec.decode(entry.payload, TelemetryBatch)):
             fields = {
                 signal: value
                 for signal, value in reading.values.items()
-                if value is not None and reading.quality[signal] < Quality.BAD
+                if signal in known and value is not None and reading.quality[signal] < Quality.BAD
             }
             fields["quality"] = float(max(reading.quality.values()))
             rows.append(Row(asset.machine_type, tags, fields, reading.time_ns))

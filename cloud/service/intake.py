@@ -22,8 +22,7 @@ log = logging.getLogger(__name__)
 QUEUE_MESSAGES = 20_000
 GROUP_MESSAGES = 500
 """So many messages share one commit at most."""
-MAX_AHEAD_NS = 300 * 10**9
-"""A sender whose clock is further ahead than this is not believed."""
+MAX_AHEAD_NS = int(rules.Limits().ahead_max_s * 1e9)
 
 
 class Batch(msgspec.Struct, frozen=True):
