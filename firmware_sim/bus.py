@@ -32,8 +32,6 @@ _TABLE_OF_FUNCTION = {
 }
 
 log = logging.getLogger(__name__)
-logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-# pymodbus dumps frames for every error reply, and error replies are normal here.
 
 
 async def serve_tcp(port: int, units: dict[int, Unit]) -> ModbusTcpServer:

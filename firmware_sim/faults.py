@@ -44,7 +44,7 @@ class FaultModel(Struct, frozen=True, kw_only=True):
     healthy: tuple[float, float] = (0.0, 0.0)
     hold_mode: int | None = None
     """Mode that, when asked for and held for ``hold_s``, ends it."""
-    hold_s: float = 90.0
+    hold_s: float = 60.0
     defect: str = ""
     """Defect of the running firmware that it needs; firmware without the defect ends it."""
     relapse_s: float = 150.0

@@ -23,6 +23,8 @@ async def serve(config: Config, stop: asyncio.Event) -> None:
     Raises:
         Refused: a port or serial line cannot be had.
     """
+    # pymodbus dumps frames for every error reply, and error replies are normal here.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     scale = timescale.parse(config.timescale)
     units = _units(config)
     by_device = {unit.machine.device: unit for unit in units.values()}

@@ -126,8 +126,8 @@ class AirCompressor(Machine):
         self._oil_c += gain * OIL_C_PER_KJ * dt_s
         outlet = self._oil_c + 10.0 + 0.1 * power_kw + 32.0 * starved
         self._outlet_c = lag(self._outlet_c, outlet, dt_s, 30.0)
-        motor = room_c + 0.045 * power_kw * power_kw + 18.0 * self.level("motor_overload")
-        self._motor_c = lag(self._motor_c, motor, dt_s, 200.0)
+        motor = room_c + 0.045 * power_kw * power_kw + 10.0 * self.level("motor_overload")
+        self._motor_c = lag(self._motor_c, motor, dt_s, 110.0)
         return fan
 
     def distort(self, measured: dict[str, float]) -> dict[str, float | None]:

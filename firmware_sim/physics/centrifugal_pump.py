@@ -125,7 +125,7 @@ class CentrifugalPump(Machine):
 
     def _heat(self, dt_s: float, ambient_c: float, current_a: float) -> None:
         motor = ambient_c + 0.08 * current_a * current_a
-        self._motor_c = lag(self._motor_c, motor, dt_s, 150.0)
+        self._motor_c = lag(self._motor_c, motor, dt_s, 120.0)
         friction = 22.0 * self._speed * self._speed + 20.0 * self.level("bearing_wear")
         self._bearing_c = lag(self._bearing_c, ambient_c + 6.0 + friction, dt_s, 240.0)
 
