@@ -1,0 +1,234 @@
+"""The desk over a real store: what is decided is saved, and comes back after a restart."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cloud.adapters.clock import PlantClock
+from cloud.adapters.journal import Journal
+from cloud.adapters.mqtt import Link
+from cloud.adapters.series_sqlite import SqliteSeries
+from cloud.adapters.store import AssetRow, OutboxRow, OutboxState, Store
+from cloud.config import Config
+from cloud.core.states import Mode, Phase
+from cloud.service.desk import Desk
+from cloud.service.outbox import DeviceCommand, Outbox
+from cloud.service.parts import Parts
+from cloud.service.watch import Watch
+from contract import machines
+from contract.commands import Answer, AnswerStatus
+from contract.errors import Refused
+from contract.faults import Deviation, Direction, Hypothesis
+from contract.tickets import ClosingReport, EscalationReason, Ticket
+from contract.timescale import Timescale
+from contract.topics import Channel, Topic
+from farfix.demo.dispatch import Dispatch
+from models.monitor import Assessment, State
+
+DEVICE = "pump-1"
+SPEED = 600.0
+"""A plant minute takes a tenth of a second here."""
+
+
+@contextmanager
+def parts(folder: Path, mode: Mode | None = Mode.AUTO, **config: object) -> Iterator[Parts]:
+    origin = folder / "origin"
+    if not origin.exists():
+        origin.write_text(str(time.time_ns()))  # noqa: TID251 - where plant time begins
+    scale = Timescale(SPEED, int(origin.read_text()))
+    clock, known = PlantClock(scale), machines.library()
+    asset = AssetRow(device=DEVICE, site="north", machine_type="centrifugal_pump", serial="S1")
+    made = Parts(
+        config=Config.model_validate({"mode_override": mode, **config}),
+        timescale=scale,
+        clock=clock,
+        store=Store(f"sqlite:///{folder / 'cases.db'}"),
+        journal=Journal(folder / "journal.db"),
+        series=SqliteSeries(folder / "telemetry.db", 30, clock.now_ns),
+        link=Link("mqtt://127.0.0.1:1", "", "", "test"),
+        assets={DEVICE: asset},
+        machines=known,
+    )
+    yield made
+    for part in (made.store, made.journal, made.series):
+        part.close()
+
+
+def desk_of(made: Parts) -> Desk:
+    desk = Desk(made)
+    desk.watch = Watch(made, desk)
+    return desk
+
+
+def alarm(desk: Desk, fault: str = "cavitation", probability: float = 0.9) -> None:
+    seen = [Deviation("vibration_mm_s", Direction.ABOVE, 9.0, 6.0, 2.0)]
+    assessment = Assessment(desk.now_ns(), State.ALARM, 2.0, seen, [], 1.0)
+    ranked = [Hypothesis(fault, probability, []), Hypothesis("unknown", 1 - probability, [])]
+    desk.alarm(DEVICE, assessment, ranked)
+    desk.evidence(DEVICE, desk.now_ns(), healthy=False)
+
+
+def pass_minutes(desk: Desk, minutes: float, *, healthy: bool | None = None) -> None:
+    """Let plant time pass, with evidence every ten plant seconds where there is any."""
+    end_ns = desk.now_ns() + int(minutes * 60e9)
+    while desk.now_ns() < end_ns:
+        if healthy is not None:
+            desk.evidence(DEVICE, desk.now_ns(), healthy=healthy)
+        desk.tick([])
+        time.sleep(10 / SPEED)
+
+
+def phase(made: Parts) -> str:
+    return made.store.cases()[0].phase
+
+
+def commands(made: Parts) -> list[DeviceCommand]:
+    rows = made.store.outbox(made.store.cases()[0].case_id)
+    return [msgspec.json.decode(r.payload, type=DeviceCommand) for r in rows if r.kind == "command"]
+
+
+def answer(desk: Desk, made: Parts, status: AnswerStatus) -> None:
+    last = commands(made)[-1].command
+    reply = Answer(id=last.id, status=status, at_ns=desk.now_ns(), reason="as the test says")
+    desk.answered(Topic("north", DEVICE, Channel.ANSWER), reply)
+
+
+def ticket(made: Parts) -> Ticket:
+    rows = made.store.outbox(made.store.cases()[0].case_id)
+    (row,) = [r for r in rows if r.kind == "ticket"]
+    return msgspec.json.decode(row.payload, type=Ticket)
+
+
+def test_a_fault_is_observed_repaired_verified_and_credited(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        alarm(desk)
+        pass_minutes(desk, 3, healthy=False)
+        (sent,) = commands(made)
+        assert (sent.device, sent.command.name, sent.command.argument) == (
+            DEVICE, "set_suction_valve", 100,
+        )  # fmt: skip
+        answer(desk, made, AnswerStatus.DONE)
+        pass_minutes(desk, 2, healthy=False)
+        pass_minutes(desk, 4, healthy=True)
+        assert phase(made) == Phase.RECOVERED
+        kinds = [row.kind for row in made.store.outbox(made.store.cases()[0].case_id)]
+        assert "ticket" not in kinds
+        assert "label" in kinds
+
+
+def test_a_restart_in_the_middle_goes_on_where_the_case_stood(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        alarm(desk)
+        pass_minutes(desk, 3, healthy=False)
+    with parts(tmp_path) as made:  # whatever was only in memory is gone, as after kill -9
+        desk = desk_of(made)
+        assert phase(made) == Phase.FIXING
+        answer(desk, made, AnswerStatus.DONE)
+        pass_minutes(desk, 2, healthy=False)
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        pass_minutes(desk, 5, healthy=True)
+        assert phase(made) == Phase.RECOVERED
+        assert len(commands(made)) == 1
+
+
+def test_a_remedy_that_does_not_help_ends_in_one_ticket_that_tells_it(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        alarm(desk)
+        pass_minutes(desk, 3, healthy=False)
+        answer(desk, made, AnswerStatus.DONE)
+        pass_minutes(desk, 9, healthy=False)
+        found = ticket(made)
+        assert found.reason is EscalationReason.VERIFICATION_FAILED
+        assert [t.remedy for t in found.tried] == ["open_suction_valve"]
+        assert found.asset.serial == "S1"
+        assert found.parts
+        asyncio.run(desk.report(found.key, ClosingReport(finding="cavitation")))
+        assert phase(made) == Phase.CLOSED
+
+
+def test_nothing_is_sent_in_the_shipped_mode_until_a_person_agrees(tmp_path: Path) -> None:
+    with parts(tmp_path, mode=None) as made:
+        desk = desk_of(made)
+        alarm(desk)
+        pass_minutes(desk, 4, healthy=False)
+        assert (phase(made), commands(made)) == (Phase.AWAITING_APPROVAL, [])
+        case_id = made.store.cases()[0].case_id
+        asyncio.run(desk.decide(case_id, "approve", "operator", "looks right"))
+        pass_minutes(desk, 0.5, healthy=False)
+        assert len(commands(made)) == 1
+        with pytest.raises(Refused, match="does not apply now"):
+            asyncio.run(desk.decide(case_id, "approve", "operator", "again"))
+
+
+def test_a_dismissed_alarm_rests_until_it_has_cleared(tmp_path: Path) -> None:
+    with parts(tmp_path, mode=None) as made:
+        desk = desk_of(made)
+        alarm(desk)
+        asyncio.run(desk.decide(made.store.cases()[0].case_id, "dismiss", "operator", "known"))
+        alarm(desk)
+        assert len(made.store.cases()) == 1
+        desk.evidence(DEVICE, desk.now_ns(), healthy=True)
+        alarm(desk)
+        assert len(made.store.cases()) == 2
+
+
+def test_a_silent_machine_gets_a_case_and_clears_it_by_speaking(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        desk.tick([DEVICE])
+        assert made.store.cases()[0].phase == Phase.OBSERVING
+        pass_minutes(desk, 5, healthy=True)
+        assert phase(made) == Phase.SELF_CLEARED
+
+
+def test_a_safety_fault_goes_to_dispatch_at_once(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        alarm(desk, fault="discharge_overpressure")
+        assert ticket(made).reason is EscalationReason.UNSAFE
+        assert commands(made) == []
+
+
+async def test_a_ticket_reaches_a_receiver_that_was_away_exactly_once(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("whsec_" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB")
+    with Dispatch(secret.read_text()) as dispatch:
+        hook: dict[str, object] = {"url": "http://127.0.0.1:9/", "secret_file": secret}
+        hook["allow_private"] = True
+        with parts(tmp_path, webhook=hook) as made:
+            alarm(desk_of(made), fault="discharge_overpressure")
+            await _perform(made, lambda: bool(_errors(made)))
+            assert "127.0.0.1:9" in _errors(made)[0]
+        hook["url"] = dispatch.url
+        with parts(tmp_path, webhook=hook) as made:
+            (row,) = _ticket_rows(made)
+            made.store.retry(row.key, row.last_error, 0)  # its pause of 5 s is over
+            await _perform(made, lambda: _ticket_rows(made)[0].state is OutboxState.DONE)
+            assert list(dispatch.deliveries.values()) == [1]
+            assert dispatch.refused == 0
+            assert len(made.store.tickets()) == 1
+
+
+def _ticket_rows(made: Parts) -> list[OutboxRow]:
+    return [r for r in made.store.outbox(made.store.cases()[0].case_id) if r.kind == "ticket"]
+
+
+def _errors(made: Parts) -> list[str]:
+    return [r.last_error for r in _ticket_rows(made) if r.last_error]
+
+
+async def _perform(made: Parts, done: Callable[[], bool]) -> None:
+    loop = asyncio.create_task(Outbox(made, lambda *_: None).run())
+    async with asyncio.timeout(15):
+        while not done():  # noqa: ASYNC110 - waits for what the database shows
+            await asyncio.sleep(0.05)
+    loop.cancel()
