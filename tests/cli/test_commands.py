@@ -1,27 +1,44 @@
-"""The command line as a person meets it: separate processes, exit codes, messages."""
+"""The command line as a person meets it: output, exit codes, messages."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from contract import firmware, topics
 from farfix import releases
+from farfix.__main__ import main
+
+Done = subprocess.CompletedProcess[str]
+Farfix = Callable[..., Done]
 
 
-def farfix(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "farfix", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def farfix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Farfix:
+    """Run the command line in this process: starting Python anew is most of the time."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["farfix", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(arguments, ended.value.code, output.out, output.err)
+
+    return run
 
 
-def test_help_names_every_verb() -> None:
+def test_it_runs_as_a_program_of_its_own() -> None:
+    command = [sys.executable, "-P", "-m", "farfix", "topic", "north", "Pump 1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("farfix: 'Pump 1' cannot name")
+
+
+def test_help_names_every_verb(farfix: Farfix) -> None:
     done = farfix("--help")
     assert done.returncode == 0
     for verb in (
@@ -51,14 +68,16 @@ def test_help_names_every_verb() -> None:
         ("nonsense",),
     ],
 )
-def test_what_makes_no_sense_ends_with_2_and_one_message(arguments: tuple[str, ...]) -> None:
+def test_what_makes_no_sense_ends_with_2_and_one_message(
+    farfix: Farfix, arguments: tuple[str, ...]
+) -> None:
     done = farfix(*arguments)
     assert done.returncode == 2
     assert done.stderr.strip()
     assert "Traceback" not in done.stderr
 
 
-def test_topic_prints_what_a_device_publishes_to() -> None:
+def test_topic_prints_what_a_device_publishes_to(farfix: Farfix) -> None:
     done = farfix("topic", "north", "pump-1")
     assert done.returncode == 0
     assert topics.build("north", "pump-1", topics.Channel.TELEMETRY) in done.stdout
@@ -76,7 +95,7 @@ def test_a_verb_loads_no_other_program() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_signed_image_is_one_that_devices_take(tmp_path: Path) -> None:
+def test_a_signed_image_is_one_that_devices_take(farfix: Farfix, tmp_path: Path) -> None:
     key, image, out = tmp_path / "key", tmp_path / "image.bin", tmp_path / "release.json"
     image.write_bytes(b"new firmware")
     made = farfix("release", "keygen", str(key))
@@ -102,7 +121,7 @@ def test_a_signed_image_is_one_that_devices_take(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_release_is_explained(
-    tmp_path: Path, changed: dict[str, str], message: str
+    farfix: Farfix, tmp_path: Path, changed: dict[str, str], message: str
 ) -> None:
     (tmp_path / "image.bin").write_bytes(b"x")
     releases.make_key(tmp_path / "key")
@@ -114,7 +133,7 @@ def test_a_wrong_release_is_explained(
     assert message in done.stderr
 
 
-def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_key_is_never_overwritten(farfix: Farfix, tmp_path: Path) -> None:
     assert farfix("release", "keygen", str(tmp_path / "key")).returncode == 0
     before = (tmp_path / "key").read_text()
     again = farfix("release", "keygen", str(tmp_path / "key"))
@@ -123,7 +142,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "key").read_text() == before
 
 
-def test_secrets_are_made_once(tmp_path: Path) -> None:
+def test_secrets_are_made_once(farfix: Farfix, tmp_path: Path) -> None:
     first = farfix("secrets", str(tmp_path / "s"))
     assert first.returncode == 0
     token = (tmp_path / "s" / "api.token").read_text()
