@@ -149,7 +149,8 @@ class Gateway:
 
     async def _tick(self) -> None:
         while True:
-            self.desk.tick(self.watch.silent_devices())
+            listening = self._parts.link.connected
+            self.desk.tick(self.watch.silent_devices(listening=listening))
             await asyncio.sleep(TICK_S)
 
     def _checkpoint(self) -> None:

@@ -31,7 +31,8 @@ from models.silence import silent
 
 log = logging.getLogger(__name__)
 
-READ_ENTRIES = 200
+READ_ENTRIES = 20
+"""So many before the other loops have their turn."""
 CHECKPOINT_S = 120.0
 """Plant time between checkpoints: what a crash makes us score again at most."""
 SCORE_ROWS = 50_000
@@ -57,6 +58,10 @@ class _Watched(Struct):
     live: Live
     position: int = 0
     newest_ns: int = 0
+    heard: bool = False
+    """Whether it has ever sent anything; nobody misses a machine that never spoke."""
+    heard_ns: int = 0
+    """When it was last heard, by the clock of attention."""
     dirty: bool = False
 
 
@@ -71,10 +76,10 @@ class Watch:
             commissioning_samples=parts.config.commissioning_samples,
         )
         clock, assets, machines = parts.clock, parts.assets, parts.machines
-        self._started_ns = clock.now_ns()
+        self._looked_ns = self._attention_ns = clock.now_ns()
         self._watched = {d: self._begin(a, machines[a.machine_type]) for d, a in assets.items()}
         self.position = min((w.position for w in self._watched.values()), default=0)
-        self._checkpoint_ns = self._started_ns
+        self._checkpoint_ns = self._looked_ns
         self.scores: deque[Row] = deque(maxlen=SCORE_ROWS)
 
     def _begin(self, asset: AssetRow, machine: MachineType) -> _Watched:
@@ -87,7 +92,15 @@ class Watch:
         except Malformed as error:
             log.warning("%s is commissioned anew: %s", asset.device, error)
             monitor = Monitor(machine, self._settings)
-        return _Watched(asset, machine, monitor, live, saved.position)
+        return _Watched(
+            asset,
+            machine,
+            monitor,
+            live,
+            position=saved.position,
+            heard=True,
+            heard_ns=self._attention_ns,
+        )
 
     def live(self, device: str) -> Live | None:
         """Return the latest of a device; None while nothing came in."""
@@ -133,6 +146,7 @@ class Watch:
                 limits=rules.Limits(),
             )
             w.newest_ns = max(w.newest_ns, reading.time_ns)
+            w.heard, w.heard_ns = True, self._attention_ns
             assessment = w.monitor.update(ranged(w.machine, reading))
             metrics.scored_readings.inc()
             self._keep_score(w, assessment)
@@ -162,18 +176,23 @@ class Watch:
         fields = {"score": assessment.score, "alarm": alarm}
         self.scores.append(Row("score", tags, fields, assessment.time_ns))
 
-    def silent_devices(self) -> list[str]:
-        """Return the devices that have sent before and send nothing now."""
+    def silent_devices(self, *, listening: bool) -> list[str]:
+        """Return the devices that have sent before and send nothing now.
+
+        Silence is counted by a clock of attention: it stands still while the gateway does not
+        listen, and a pause of the gateway itself hardly moves it. So nobody is called silent
+        because we were deaf.
+        """
         now_ns = self._clock.now_ns()
+        gap_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        if listening:
+            self._attention_ns += min(gap_ns, int(self._silent_after_s * 1e9 / 10))
         return [
             device
             for device, w in self._watched.items()
-            if w.newest_ns
+            if w.heard
             and silent(
-                max(w.newest_ns, self._started_ns),
-                now_ns,
-                w.machine.poll_interval_s,
-                self._silent_after_s,
+                w.heard_ns, self._attention_ns, w.machine.poll_interval_s, self._silent_after_s
             )
         ]
 
