@@ -127,7 +127,7 @@ class CentrifugalPump(Machine):
         motor = ambient_c + 0.08 * current_a * current_a
         self._motor_c = lag(self._motor_c, motor, dt_s, 120.0)
         friction = 22.0 * self._speed * self._speed + 20.0 * self.level("bearing_wear")
-        self._bearing_c = lag(self._bearing_c, ambient_c + 6.0 + friction, dt_s, 240.0)
+        self._bearing_c = lag(self._bearing_c, ambient_c + 6.0 + friction, dt_s, 150.0)
 
     def distort(self, measured: dict[str, float]) -> dict[str, float | None]:
         """Stuck flow meter, broken winding sensor."""

@@ -106,7 +106,8 @@ class Chiller(Machine):
         starved = max(0.0, self._superheat_k - 6.0)
         self._evaporating_c = lag(cold, self._supply_c - cooling / 23.0 - 0.35 * starved, dt_s, 8.0)
         standing = self.level("high_pressure")
-        fan = clip(45.0 + 5.0 * (hot - 42.0), 10.0, 100.0) * (1.0 - standing)
+        fan = clip(45.0 + 5.0 * (hot - 42.0), 10.0, 100.0)
+        fan = max(fan, 100.0 * self.level("controller_hang")) * (1.0 - standing)
         self._fan_pct = lag(self._fan_pct, fan, dt_s, 5.0)
         clean = 1.0 - 0.36 * self.level("condenser_fouling")
         condenser_kw_per_k = (2.4 + 0.055 * self._fan_pct) * clean
