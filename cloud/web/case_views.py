@@ -14,6 +14,7 @@ from cloud.core.states import (
     Phase,
     Rejected,
     ReportReceived,
+    Step,
 )
 from cloud.web import words
 from cloud.web.schemas import (
@@ -60,6 +61,7 @@ def brief(row: CaseRow) -> CaseBrief:
         open=row.open,
         opened_ns=row.opened_ns,
         updated_ns=row.updated_ns,
+        remedies_ns=[a.executed_ns or a.sent_ns for a in case.attempts],
     )
 
 
@@ -99,13 +101,19 @@ def detail(
         deviations=[_deviation(machine, d) for d in case.deviations],
         steps=[
             StepView(remedy=s.remedy, title=s.title, command=s.command, argument=s.argument)
-            for s in case.plan.steps[case.next_step :]
+            for s in _left(case)
         ],
         attempts=[_attempt(a) for a in case.attempts],
         evidence=_evidence(case),
         timeline=[TimelineEntry(at_ns=t.at_ns, kind=t.kind, text=t.text) for t in timeline],
         ticket_key=ticket_key,
     )
+
+
+def _left(case: Case) -> list[Step]:
+    """Return the planned remedies that were not tried yet."""
+    under_way = case.phase in (Phase.FIXING, Phase.VERIFYING)
+    return case.plan.steps[case.next_step + under_way :]
 
 
 def actions(case: Case, now_ns: int) -> list[str]:
@@ -153,12 +161,13 @@ def _observing(case: Case) -> str:
 def _awaiting(case: Case) -> str:
     remedy = case.step.title if case.step else "the next remedy"
     last = words.utc(case.plan.escalate_at_ns)
-    return f"Waiting for a yes to: {remedy}. Without it, a visit is ordered at {last}."
+    return f"Waiting for a yes to: {remedy}. Without it, a visit is ordered on {last}."
 
 
 def _holding(case: Case) -> str:
-    remedy = case.step.title if case.step else "the next remedy"
-    return f"On hold: {remedy}. It is sent as soon as the fleet's limits allow it."
+    if case.step is None:
+        return "No remedy is left. A visit is ordered if fresh telemetry still shows the fault."
+    return f"On hold: {case.step.title}. It is sent as soon as the limits allow it."
 
 
 def _fixing(case: Case) -> str:
@@ -195,8 +204,10 @@ _NEXT: dict[Phase, Callable[[Case], str]] = {
 def _end_text(case: Case) -> str:
     ended = f" on {words.utc(case.ended_ns)}" if case.ended_ns is not None else ""
     if case.phase is Phase.RECOVERED:
-        credit = f"by: {case.attempt.step.title}" if case.credited else "but by no remedy of ours"
-        return f"Recovered{ended}, verified on fresh telemetry, {credit}."
+        if case.credited:
+            worked = case.attempt.step.title
+            return f"Recovered{ended}, verified on fresh telemetry. What worked: {worked}."
+        return f"Recovered{ended}. It is not certain by what, so no remedy is credited."
     if case.phase is Phase.SELF_CLEARED:
         return f"Cleared by itself{ended}. No remedy is credited."
     if case.phase is Phase.DISMISSED:

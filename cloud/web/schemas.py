@@ -47,6 +47,7 @@ class CaseBrief(_View):
     open: bool
     opened_ns: int
     updated_ns: int
+    remedies_ns: list[int] = Field(description="When remedies were carried out, or else sent.")
 
 
 class FleetMachine(_View):
@@ -81,7 +82,9 @@ class FleetSummary(_View):
     tickets: int = Field(description="Open cases with a visit ordered.")
     silent: int
     learning: int
-    fixed_remotely: int = Field(description="Cases that ended verified as recovered.")
+    fixed_remotely: int = Field(
+        description="Cases that a remedy is credited with: recovered after it, verified."
+    )
     self_cleared: int = Field(description="Cases that cleared by themselves.")
 
 
@@ -104,6 +107,9 @@ class SignalView(_View):
     minimum: float
     maximum: float
     value: float | None
+    expected: float | None = Field(
+        description="What healthy running would show, as of the open case's diagnosis."
+    )
     register_text: str = Field(
         description="Where it stands in the device, in Telegraf's words; empty without Modbus.",
         examples=["input 12, FLOAT32, ABCD"],

@@ -76,11 +76,14 @@ class Views:
         if asset is None:
             return None
         live, machine_type = self._desk.live(device), self._type(asset)
+        row = store.open_case(device)
         values = live.values if live else {}
+        seen = case_views.decode(row).deviations if row else []
+        expected = {d.signal: d.expected for d in seen}
         signals = machine_type.signals if machine_type else []
         return Machine(
-            **dict(self._fleet_machine(asset, store.open_case(device))),
-            signals=[_signal(signal, values.get(signal.name)) for signal in signals],
+            **dict(self._fleet_machine(asset, row)),
+            signals=[_signal(s, values.get(s.name), expected.get(s.name)) for s in signals],
             cases=self.cases(device=device, limit=50),
         )
 
@@ -148,7 +151,7 @@ class Views:
                 at_ns=row.at_ns,
                 topic=row.topic,
                 reason=row.reason,
-                payload=row.payload[:PAYLOAD_SHOWN_BYTES].decode(errors="backslashreplace"),
+                payload=_printable(row.payload[:PAYLOAD_SHOWN_BYTES]),
             )
             for row in self._desk.store.quarantined(200)
         ]
@@ -258,7 +261,13 @@ def _status(live: Live | None, case: Case | None) -> tuple[Status, str]:
     return status, words.STATUS[status]
 
 
-def _signal(signal: Signal, value: float | None) -> SignalView:
+def _printable(payload: bytes) -> str:
+    """Return bytes as text, with everything that is none escaped."""
+    text = payload.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _signal(signal: Signal, value: float | None, expected: float | None) -> SignalView:
     place = signal.modbus
     where = f"{place.register} {place.address}, {place.type}, {place.byte_order}" if place else ""
     if place and place.scale != 1.0:
@@ -271,6 +280,7 @@ def _signal(signal: Signal, value: float | None) -> SignalView:
         minimum=signal.range[0],
         maximum=signal.range[1],
         value=value,
+        expected=expected,
         register_text=where,
         modes=signal.modes,
     )

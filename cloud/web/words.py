@@ -7,6 +7,9 @@ from cloud.web.schemas import Status
 from contract.tickets import EscalationReason, Finding
 
 NS = 1_000_000_000
+NONE = "–"  # noqa: RUF001 (the dash that people read)
+"""Shown where there is no value."""
+_UNITS = {"degC": "°C", "m3/h": "m³/h", "m3/min": "m³/min", "m3": "m³", "degC/min": "°C/min"}
 
 STATUS = {
     Status.APPROVAL: "Needs your approval",
@@ -94,10 +97,20 @@ def ago(ns: int, now_ns: int) -> str:
 def number(value: float | None) -> str:
     """Write a measured value with four significant digits; a dash where there is none."""
     if value is None:
-        return "–"  # noqa: RUF001 (the dash that people read)
+        return NONE
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.4g}"
+
+
+def unit(text: str) -> str:
+    """Write a unit as people do: the machine types keep to ASCII."""
+    return _UNITS.get(text, text)
+
+
+def with_unit(title: str, unit_text: str) -> str:
+    """Write a signal's title with its unit."""
+    return f"{title}, {unit(unit_text)}" if unit_text else title
 
 
 def percent(share: float) -> str:

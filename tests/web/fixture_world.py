@@ -3,8 +3,11 @@
 import math
 import random
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 from cloud.adapters.series import Row, Series
 from cloud.adapters.series_sqlite import SqliteSeries
@@ -33,11 +36,10 @@ from cloud.web.ports import Action, Live
 from contract import codec, machines
 from contract.commands import AnswerStatus
 from contract.errors import Refused
-from contract.faults import NO_DATA, Deviation, Hypothesis
+from contract.faults import NO_DATA, UNKNOWN, Deviation, Hypothesis
 from contract.machines import MachineType, Role, Signal
 from contract.tickets import Asset, ClosingReport
 from contract.timescale import Timescale
-from models import diagnose
 from models.monitor import State
 
 S = 10**9
@@ -69,7 +71,10 @@ class WorldDesk:
         return START_NS + int((time.monotonic_ns() - self._began) * self._speed)
 
     def live(self, device: str) -> Live | None:
-        return self.lives.get(device)
+        live = self.lives.get(device)
+        if live is None or not live.online:
+            return live
+        return msgspec.structs.replace(live, last_ns=self.now_ns() - 2 * S)
 
     def unready(self) -> list[str]:
         return self.problems
@@ -96,7 +101,7 @@ class WorldDesk:
                 site=site,
                 machine_type=machine_type,
                 title=title,
-                serial=f"SN-{abs(hash(device)) % 9000 + 1000}",
+                serial=f"SN-{zlib.crc32(device.encode()) % 9000 + 1000}",
                 address="Hall 3, row B",
             )
         )
@@ -110,7 +115,7 @@ class WorldDesk:
         ranked = (
             [Hypothesis(NO_DATA, 1.0, ["Nothing was heard for 6 min."])]
             if fault == NO_DATA
-            else diagnose.rank(machine, seen, [])
+            else hypotheses(machine, seen, fault)
         )
         found = playbook.diagnosis(machine, ranked, seen, self.playbooks.policy)
         plan = playbook.plan(machine, "B", found, self.playbooks, at_ns, mode_override=mode)
@@ -131,6 +136,13 @@ class WorldDesk:
         row = self.store.case(case_id)
         assert row is not None, f"no case {case_id}"
         return rules.decode_case(row.data)
+
+    def observed(self, case_id: str) -> None:
+        """Let the time pass in which the fault might have cleared by itself; it did not."""
+        case = self.case(case_id)
+        at_ns = case.opened_ns + int((case.plan.observe_s + 30) * S)
+        self.move(case_id, Evidence(at_ns - S, healthy=False), at_ns - S)
+        self.move(case_id, Tick(), at_ns)
 
     def move(self, case_id: str, event: Event, at_ns: int) -> bool:
         """Apply an event; false if it changed nothing."""
@@ -227,6 +239,17 @@ class WorldDesk:
         )
 
 
+def hypotheses(machine: MachineType, seen: list[Deviation], fault: str) -> list[Hypothesis]:
+    """Rank the fault first, another of the table second, and leave a rest to the unknown."""
+    other = next(f.code for f in machine.faults if f.code != fault and not f.safety)
+    evidence = [f"{d.signal} is {d.sigmas:.0f} sigmas {d.direction.value} expected." for d in seen]
+    return [
+        Hypothesis(fault, 0.82, evidence),
+        Hypothesis(other, 0.11, [f"{seen[0].signal} speaks for it, the rest does not."]),
+        Hypothesis(UNKNOWN, 0.07, []),
+    ]
+
+
 def deviations(machine: MachineType, fault: str) -> list[Deviation]:
     """Return what the fault table says that one sees, the weightiest first."""
     spec = machine.fault(fault)
@@ -294,8 +317,10 @@ FLEET = [
 def _verifying(desk: WorldDesk) -> None:
     desk.record("pump-2", "cavitation", from_s=-1900, to_s=-240)
     case = desk.open("pump-2", "cavitation", START_NS - 1800 * S, Mode.AUTO)
-    desk.move(case, Tick(), START_NS - 1650 * S)
+    desk.observed(case)
     first = desk.case(case).attempt.command_id
+    for second in (-1500, -700):
+        desk.move(case, Evidence(START_NS + second * S, healthy=False), START_NS + second * S)
     desk.move(
         case,
         CommandFinished(first, AnswerStatus.DONE, START_NS - 600 * S, f"log: {HOSTILE}"),
@@ -309,21 +334,23 @@ def _verifying(desk: WorldDesk) -> None:
 def _approval(desk: WorldDesk) -> None:
     desk.record("pump-3", "firmware_bug", from_s=-900, to_s=1)
     case = desk.open("pump-3", "firmware_bug", START_NS - 700 * S, Mode.SUGGEST)
-    desk.move(case, Tick(), START_NS - 500 * S)
+    desk.observed(case)
 
 
 def _dispatched(desk: WorldDesk) -> None:
     desk.record("compressor-1", "clogged_intake_filter", from_s=-3000, to_s=1)
     case = desk.open("compressor-1", "clogged_intake_filter", START_NS - 2700 * S, Mode.AUTO)
-    desk.move(case, Tick(), START_NS - 2500 * S)
+    desk.observed(case)
     assert desk.case(case).phase is Phase.DISPATCHED
 
 
 def _ended(desk: WorldDesk) -> None:
     desk.record("chiller-1", "setpoint_drift", from_s=-5000, to_s=-4300)
     case = desk.open("chiller-1", "setpoint_drift", START_NS - 4900 * S, Mode.AUTO)
-    desk.move(case, Tick(), START_NS - 4700 * S)
+    desk.observed(case)
     attempt = desk.case(case).attempt
+    sick_ns = START_NS - 4650 * S
+    desk.move(case, Evidence(sick_ns, healthy=False), sick_ns)
     done_ns = START_NS - 4600 * S
     desk.move(case, CommandFinished(attempt.command_id, AnswerStatus.DONE, done_ns), done_ns)
     settled_ns = done_ns + int(attempt.step.settle_s * S)

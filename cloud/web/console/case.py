@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 
 from nicegui import ui
+from nicegui.element import Element
 
 from cloud.web import words
 from cloud.web.console import charts, decisions
@@ -20,7 +21,7 @@ from cloud.web.console.parts import (
 )
 from cloud.web.console.tickets import ticket_body
 from cloud.web.ports import Desk
-from cloud.web.schemas import CaseDetail, EvidenceView, HypothesisView, TimelineEntry
+from cloud.web.schemas import CaseDetail, EvidenceView, HypothesisView, TicketBrief, TimelineEntry
 from cloud.web.views import Views
 
 CHART_EVERY_S = 5.0
@@ -28,6 +29,8 @@ BEFORE_NS = 900 * words.NS
 AFTER_NS = 600 * words.NS
 LEADING = 3
 POINTS = 400
+HYPOTHESES, LIKELY, EVIDENCE = 4, 0.02, 5
+"""So many explanations are shown, if at least so probable, each with so much evidence."""
 KIND_TONE = {
     "fault": ("warn", "warning_amber"),
     "person": ("ask", "person"),
@@ -53,21 +56,23 @@ def install(desk: Desk, views: Views) -> None:
 
     @ui.page("/cases/{case_id}")
     async def case_page(case_id: str) -> None:
-        case = await load(lambda: views.case(case_id))
-        with frame(desk, "", case.title if case else "Not found"):
+        with frame(desk, "", "Case"):
+            case = await load(lambda: views.case(case_id))
             if case is None:
                 not_found(f"There is no case {case_id!r} here.")
                 return
+            ui.page_title(f"{case.title} · Farfix")
+            ticket = await load(lambda: views.ticket(case_id))
             page = _Page(desk, views, case)
-            page.show(case)
+            page.show(case, ticket)
 
             async def refresh() -> None:
                 seen = await load(lambda: views.case(case_id))
                 if seen is not None:
-                    page.show(seen)
+                    page.show(seen, await load(lambda: views.ticket(case_id)))
 
             live(refresh)
-            ui.timer(CHART_EVERY_S, page.draw)
+            live(page.draw, CHART_EVERY_S, at_once=True)
 
 
 class _Page:
@@ -83,25 +88,27 @@ class _Page:
                     self._since = Text("", "muted small num")
                 with box("row"):
                     self._pill, self._severity = Pill(), Pill()
+        self._host = box("host")
         self._next = Section(box("card next"))
         with box("card chart-card"):
             Text("Leading signals around the fault", tag="h2").style("padding: 4px 4px 8px")
             self._chart = ui.echart({"series": []}).classes("case-chart")
-            self._chart.style(f"height: {charts.height_px(1 + len(_leading(case)), 3)}px")
+            self._chart.style(f"height: {charts.height_px(1 + len(_leading(case)), 1)}px")
         with box("two"):
-            with box("card"):
-                Text("What happened", tag="h2").style("margin-bottom: 16px")
-                self._story = Section(box("story", tag="ol"))
             with box("stack stack-l"):
                 with box("card"):
-                    Text("What it may be", tag="h2").style("margin-bottom: 12px")
-                    self._hypotheses = Section(box())
+                    Text("What happened", tag="h2").style("margin-bottom: 16px")
+                    self._story = Section(box("story", tag="ol"))
                 with box("card"):
                     Text("Remote attempts", tag="h2").style("margin-bottom: 12px")
                     self._attempts = Section(box())
+            with box("stack stack-l"):
                 self._ticket = Section(box("stack"))
+                with box("card"):
+                    Text("What it may be", tag="h2").style("margin-bottom: 12px")
+                    self._hypotheses = Section(box())
 
-    def show(self, case: CaseDetail) -> None:
+    def show(self, case: CaseDetail, ticket: TicketBrief | None) -> None:
         """Set what is known now."""
         self._case = case
         now_ns = self._desk.now_ns()
@@ -111,22 +118,18 @@ class _Page:
         self._severity.set(tone, icon, f"{case.severity.capitalize()} severity")
         opened = f"Opened {words.utc(case.opened_ns)} ({words.ago(case.opened_ns, now_ns)})"
         self._since.text = f"{opened} · case {case.case_id}"
-        self._next.show(_next_content(case), lambda: _next(self._desk, case))
+        self._next.show(_next_content(case), lambda: _next(self._desk, case, self._host))
         self._story.show(tuple(case.timeline), lambda: _story(case.timeline, case.opened_ns))
         self._hypotheses.show(repr(case.hypotheses), lambda: _hypotheses(case.hypotheses))
         tried = repr((case.attempts, case.steps, case.evidence))
         self._attempts.show(tried, lambda: _attempts(case, now_ns))
-        self._ticket.show((case.ticket_key, case.phase), self._build_ticket)
+        self._ticket.show(repr(ticket), lambda: self._build_ticket(ticket))
 
-    def _build_ticket(self) -> None:
-        case = self._case
-        if case.ticket_key is None:
-            return
-        ticket = self._views.ticket(case.ticket_key)
+    def _build_ticket(self, ticket: TicketBrief | None) -> None:
         if ticket is not None:
             with box("card"):
                 Text("Ticket", tag="h2").style("margin-bottom: 12px")
-                ticket_body(self._desk, ticket, case, self._desk.now_ns())
+                ticket_body(self._desk, ticket, self._case, self._host)
 
     async def draw(self) -> None:
         """Read the signals around the fault anew and set the chart."""
@@ -145,22 +148,25 @@ class _Page:
             values=found.score,
             color=charts.SCORE,
             level=1.0,
-            level_label="alarm",
+            level_label="alarm level",
         )
         tracks = [score]
         for name in leading:
             d = next(d for d in case.deviations if d.signal == name)
             tracks.append(
                 Track(
-                    title=f"{d.title} ({d.unit})" if d.unit else d.title,
+                    title=words.with_unit(d.title, d.unit),
                     times_ns=found.times_ns,
                     values=found.signals[name],
                     level=d.expected,
-                    level_label="expected" if d.expected is not None else "",
+                    level_label=f"expected {words.number(d.expected)}",
                 )
             )
         fault = Area(case.opened_ns, end_ns if case.open else case.updated_ns)
-        self._chart.options.update(charts.chart(tracks, span, [fault], _marks(case)))
+        marks = _marks(case)
+        height_px = charts.height_px(len(tracks), charts.lane_count(marks, span))
+        self._chart.style(f"height: {height_px}px")
+        self._chart.options.update(charts.chart(tracks, span, [fault], marks))
         self._chart.update()
 
 
@@ -191,11 +197,11 @@ def _next_content(case: CaseDetail) -> Hashable:
     return (case.next_text, tuple(case.actions), case.phase)
 
 
-def _next(desk: Desk, case: CaseDetail) -> None:
+def _next(desk: Desk, case: CaseDetail, host: Element) -> None:
     with box("next-text"):
         Text("What happens next" if case.open else "How it ended", tag="h2")
         Text(case.next_text, "wrap")
-    decisions.buttons(desk, case)
+    decisions.buttons(desk, case, host)
 
 
 def _story(timeline: list[TimelineEntry], opened_ns: int) -> None:
@@ -210,18 +216,23 @@ def _story(timeline: list[TimelineEntry], opened_ns: int) -> None:
 
 
 def _hypotheses(hypotheses: list[HypothesisView]) -> None:
-    if not hypotheses:
-        Text("No explanation yet.", "muted")
-    for hypothesis in hypotheses:
+    shown = [h for h in hypotheses[:HYPOTHESES] if h.probability >= LIKELY] or hypotheses[:1]
+    for hypothesis in shown:
         with box("hypothesis"):
-            with box("row between"):
+            with box("chart-head flush"):
                 Text(hypothesis.title, tag="h3")
-                Text(words.percent(hypothesis.probability), "num")
+                Text(words.percent(hypothesis.probability), "chart-value")
             with box("meter tone-info"):
                 box("meter-fill").style(f"width: {hypothesis.probability * 100:.0f}%")
             with box("evidence", tag="ul"):
-                for sentence in hypothesis.evidence:
+                for sentence in hypothesis.evidence[:EVIDENCE]:
                     Text(sentence, tag="li")
+    if len(hypotheses) > len(shown):
+        rest = len(hypotheses) - len(shown)
+        Text(
+            f"{rest} other explanations are less likely than {words.percent(LIKELY)}.",
+            "muted small more",
+        )
 
 
 def _attempts(case: CaseDetail, now_ns: int) -> None:

@@ -1,11 +1,9 @@
 """ECharts options from numbers. Pure; colours are chosen to read well on light and dark."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
-
-from cloud.web.words import number
 
 Options = dict[str, Any]  # ECharts' own open-ended shape
 
@@ -42,19 +40,24 @@ class Track(Struct, frozen=True, kw_only=True):
     level: float | None = None
     """A horizontal line, such as the alarm level or the expected value."""
     level_label: str = ""
+    """What the line stands for; part of the title."""
     names: dict[str, str] = {}
-    """For modes: number to name; draws steps."""
+    """For modes: number to name; draws steps from name to name."""
+
+
+MAX_LANES, LANE_PX = 3, 15
+HEAD_PX, TRACK_PX, FOOT_PX = 26, 104, 28
 
 
 def chart(tracks: list[Track], span: Area, areas: list[Area], marks: list[Mark]) -> Options:
     """Return tracks stacked on one time axis, faults shaded, marks named on the first."""
-    count = len(tracks)
-    top = 12 + 16 * min(len(marks), 3) if marks else 10
-    many = count > 1
+    count, many = len(tracks), len(tracks) > 1
+    lanes = _lanes(marks, span)
+    top = LANE_PX * lane_count(marks, span) if many else 10
     return {
         "animation": False,
         "useUTC": True,
-        "textStyle": {"fontFamily": "inherit"},
+        "textStyle": {"fontFamily": "Roboto, sans-serif"},
         "grid": [_grid(i, count, top) for i in range(count)],
         "axisPointer": {"link": [{"xAxisIndex": "all"}], "lineStyle": {"color": GREY}},
         "tooltip": {
@@ -64,19 +67,26 @@ def chart(tracks: list[Track], span: Area, areas: list[Area], marks: list[Mark])
             "backgroundColor": "rgba(24,32,40,0.92)",
             "textStyle": {"color": "#f2f5f8", "fontSize": 12},
         },
-        "title": [_title(t, i, count, top) for i, t in enumerate(tracks)] if many else [],
+        "title": [_title(t, _top(i, top) if i else 0) for i, t in enumerate(tracks)]
+        if many
+        else [],
         "xAxis": [_x_axis(i, count, span) for i in range(count)],
         "yAxis": [_y_axis(track, i) for i, track in enumerate(tracks)],
-        "series": [_series(track, i, areas, marks, named=i == 0) for i, track in enumerate(tracks)],
+        "series": [
+            _series(track, i, areas, marks, None if i else lanes) for i, track in enumerate(tracks)
+        ]
+        + [_level(t, i, span) for i, t in enumerate(tracks) if t.level is not None],
     }
 
 
-HEAD_PX, TRACK_PX, FOOT_PX = 26, 96, 28
+def lane_count(marks: list[Mark], span: Area) -> int:
+    """Return how many lines the names of the marks take."""
+    return max(_lanes(marks, span), default=-1) + 1
 
 
-def height_px(tracks: int, marks: int) -> int:
+def height_px(tracks: int, lanes: int) -> int:
     """Return how high a chart of several tracks must be."""
-    return 12 + 16 * min(marks, 3) + tracks * (HEAD_PX + TRACK_PX) + FOOT_PX
+    return LANE_PX * lanes + tracks * (HEAD_PX + TRACK_PX) + FOOT_PX
 
 
 def _top(index: int, top: int) -> int:
@@ -85,14 +95,14 @@ def _top(index: int, top: int) -> int:
 
 def _grid(index: int, count: int, top: int) -> Options:
     if count == 1:
-        return {"left": 8, "right": 12, "top": top, "bottom": 4, "containLabel": True}
-    return {"left": 52, "right": 14, "top": _top(index, top) + HEAD_PX, "height": TRACK_PX - 8}
+        return {"left": 8, "right": 22, "top": top, "bottom": 4, "containLabel": True}
+    return {"left": 52, "right": 20, "top": _top(index, top) + HEAD_PX, "height": TRACK_PX - 8}
 
 
-def _title(track: Track, index: int, count: int, top: int) -> Options:
-    del count
+def _title(track: Track, top: int) -> Options:
     style = {"fontSize": 12, "fontWeight": 500, "color": GREY}
-    return {"text": track.title, "left": 4, "top": _top(index, top), "textStyle": style}
+    dashed = f"   (dashed: {track.level_label})" if track.level is not None else ""
+    return {"text": track.title + dashed, "left": 4, "top": top, "textStyle": style}
 
 
 def _x_axis(index: int, count: int, span: Area) -> Options:
@@ -121,31 +131,16 @@ def _y_axis(track: Track, index: int) -> Options:
         "splitLine": {"lineStyle": {"color": SPLIT}},
         "axisPointer": {"show": False},
     }
-    if track.level is not None:
-        shown = [value for value in track.values if value is not None] + [track.level]
-        axis["min"] = _round_to_span(min(shown), shown, down=True)
-        axis["max"] = _round_to_span(max(shown), shown, down=False)
     if track.names:
-        axis |= {"min": 0, "interval": 1, "max": max(int(key) for key in track.names)}
-        axis["axisLabel"] = axis["axisLabel"] | {"show": False}
+        names = list(track.names.values())
+        axis |= {"type": "category", "data": names, "boundaryGap": True}
     return axis
 
 
-def _round_to_span(value: float, shown: list[float], *, down: bool) -> float:
-    """Leave a little room beyond the outermost value."""
-    room = (max(shown) - min(shown)) * 0.1 or abs(value) * 0.1 or 1.0
-    if down and min(shown) >= 0:
-        return round(max(0.0, value - room), 3)
-    return round(value - room if down else value + room, 3)
-
-
 def _series(
-    track: Track, index: int, areas: list[Area], marks: list[Mark], *, named: bool
+    track: Track, index: int, areas: list[Area], marks: list[Mark], lanes: list[int] | None
 ) -> Options:
-    pairs = zip(track.times_ns, track.values, strict=True)
-    lines: list[Options] = [_mark(mark, i, named=named) for i, mark in enumerate(marks)]
-    if track.level is not None:
-        lines.append(_level(track))
+    pairs = zip(track.times_ns, map(_plotter(track), track.values), strict=True)
     return {
         "name": track.title,
         "type": "line",
@@ -156,10 +151,15 @@ def _series(
         "connectNulls": False,
         "lineStyle": {"width": 1.6},
         "color": track.color,
-        "data": [
-            [t // 1_000_000, None if value is None else float(f"{value:.5g}")] for t, value in pairs
-        ],
-        "markLine": {"symbol": "none", "silent": True, "animation": False, "data": lines},
+        "data": [[time_ns // 1_000_000, value] for time_ns, value in pairs],
+        "markLine": {
+            "symbol": "none",
+            "silent": True,
+            "animation": False,
+            "data": [
+                _mark(mark, lanes[i] if lanes is not None else None) for i, mark in enumerate(marks)
+            ],
+        },
         "markArea": {
             "silent": True,
             "itemStyle": {"color": FAULT},
@@ -170,16 +170,59 @@ def _series(
     }
 
 
-def _mark(mark: Mark, index: int, *, named: bool) -> Options:
+def _plotter(track: Track) -> Callable[[float | None], float | None]:
+    """Return what turns a value into what is drawn: a rounded number, or the place of a name."""
+    places = {key: place for place, key in enumerate(track.names)}
+
+    def plotted(value: float | None) -> float | None:
+        if value is None:
+            return None
+        return places.get(f"{value:g}") if places else float(f"{value:.5g}")
+
+    return plotted
+
+
+def _level(track: Track, index: int, span: Area) -> Options:
+    """Return the dashed line of a level as a series of its own, so that the axis reaches to it."""
+    value = None if track.level is None else float(f"{track.level:.4g}")
+    return {
+        "name": track.level_label,
+        "type": "line",
+        "xAxisIndex": index,
+        "yAxisIndex": index,
+        "showSymbol": False,
+        "silent": True,
+        "color": GREY,
+        "lineStyle": {"width": 1.2, "type": "dashed"},
+        "data": [[span.from_ns // 1_000_000, value], [span.to_ns // 1_000_000, value]],
+    }
+
+
+def _lanes(marks: list[Mark], span: Area) -> list[int]:
+    """Return a height for each mark's name, so that names of close marks do not overlap."""
+    near_ns = (span.to_ns - span.from_ns) // 5
+    free_from: list[int] = []
+    lanes = []
+    for mark in marks:
+        lane = next((i for i, ns in enumerate(free_from) if mark.at_ns >= ns), len(free_from))
+        lane = min(lane, MAX_LANES - 1)
+        if lane == len(free_from):
+            free_from.append(0)
+        free_from[lane] = mark.at_ns + near_ns
+        lanes.append(lane)
+    return lanes
+
+
+def _mark(mark: Mark, lane: int | None) -> Options:
     color = MARK[mark.tone]
     label: Options = {"show": False}
-    if named:
+    if lane is not None and mark.label:
         label = {
             "show": True,
             "formatter": mark.label,
             "position": "end",
             "rotate": 0,
-            "distance": [0, 2 + 15 * (index % 3)],
+            "distance": [0, 2 + LANE_PX * lane],
             "color": color,
             "fontSize": 11,
             "fontWeight": 500,
@@ -188,24 +231,15 @@ def _mark(mark: Mark, index: int, *, named: bool) -> Options:
     return {"xAxis": mark.at_ns // 1_000_000, "lineStyle": style, "label": label}
 
 
-def _level(track: Track) -> Options:
-    label = {
-        "show": bool(track.level_label),
-        "formatter": track.level_label or number(track.level),
-        "position": "insideEndTop",
-        "color": GREY,
-        "fontSize": 11,
-    }
-    style = {"color": GREY, "type": "dashed", "width": 1}
-    return {"yAxis": track.level, "lineStyle": style, "label": label}
+def spark(times_ns: Sequence[int], values: Sequence[float | None], from_ns: int, to_ns: int) -> str:
+    """Return the SVG path of a small line, 100 wide and 44 high.
 
-
-def spark(values: Sequence[float | None], width: float = 100, height: float = 44) -> str:
-    """Return the SVG path of a small line; 1.0, the alarm level, lies at a third from the top."""
+    Its height is score / (1 + score): never off the picture, and the alarm level in the middle.
+    """
     points = []
-    for i, value in enumerate(values):
+    for time_ns, value in zip(times_ns, values, strict=True):
         if value is not None:
-            x = width * i / max(len(values) - 1, 1)
-            y = height * (1 - min(max(value, 0.0), 1.5) / 1.5)
-            points.append(f"{x:.1f} {y:.1f}")
+            x = 100 * (time_ns - from_ns) / (to_ns - from_ns)
+            score = max(value, 0.0)
+            points.append(f"{x:.1f} {44 - 44 * score / (1 + score):.1f}")
     return "M" + " L".join(points) if len(points) > 1 else ""

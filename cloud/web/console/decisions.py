@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 from nicegui import ui
+from nicegui.element import Element
 
 from cloud.web.console.parts import Text, box
 from cloud.web.ports import Action, Desk
@@ -60,21 +61,28 @@ CHOICES = (
 )
 
 
-def buttons(desk: Desk, case: CaseDetail) -> None:
-    """Show a button for each decision that applies."""
+def buttons(desk: Desk, case: CaseDetail, host: Element) -> None:
+    """Show a button for each decision that applies.
+
+    Dialogs belong to the host, which must outlive the buttons: a case that moves on while a person
+    is writing must not take the page away from under the pen.
+    """
     offered = [choice for choice in CHOICES if choice.action in case.actions]
     if not offered:
         return
     with box("actions"):
         for choice in offered:
             button = ui.button(
-                choice.label, icon=choice.icon, on_click=lambda c=choice: _ask(desk, case, c)
+                choice.label,
+                icon=choice.icon,
+                color=None,
+                on_click=lambda c=choice: _ask(desk, case, c, host),
             )
             button.props("unelevated no-caps").classes(f"btn {choice.style}")
 
 
-def _ask(desk: Desk, case: CaseDetail, choice: Choice) -> None:
-    with ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
+def _ask(desk: Desk, case: CaseDetail, choice: Choice, host: Element) -> None:
+    with host, ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
         Text(f"{choice.label}: {case.title}", tag="h2", classes="wrap")
         if choice.action == "approve" and case.steps:
             Text(f"Remedy: {case.steps[0].title}", "wrap")
@@ -95,9 +103,9 @@ def _ask(desk: Desk, case: CaseDetail, choice: Choice) -> None:
                 dialog.close()
 
         with box("right-row"):
-            back = ui.button("Back", on_click=dialog.close).props("unelevated no-caps")
+            back = ui.button("Back", color=None, on_click=dialog.close).props("unelevated no-caps")
             back.classes("btn btn-side")
-            go = ui.button(f"Yes, {choice.label.lower()}", on_click=confirm)
+            go = ui.button(f"Yes, {choice.label.lower()}", color=None, on_click=confirm)
             go.props("unelevated no-caps").classes("btn btn-main")
     dialog.on("hide", dialog.delete)
 

@@ -7,7 +7,7 @@ from nicegui.element import Element
 
 from cloud.web import words
 from cloud.web.console import charts
-from cloud.web.console.frame import frame, live, load, unreachable
+from cloud.web.console.frame import frame, live, load
 from cloud.web.console.parts import TONE, Pill, Text, box, empty, link, set_prop
 from cloud.web.ports import Desk
 from cloud.web.schemas import Fleet, FleetMachine, FleetSummary, Status
@@ -65,12 +65,16 @@ class Card:
             with box("machine-top"):
                 with box("stack stack-s"):
                     link(machine.title, f"/machines/{machine.device}", "machine-name")
-                    where = f"{machine.device} · {machine.site} · {machine.machine_type_title}"
-                    Text(where, "muted small wrap")
+                    Text(f"{machine.device} · {machine.site}", "muted small")
                 self._pill = Pill()
-            self._spark = self._build_spark()
+            Text(machine.machine_type_title, "muted small clip")
+            self._svg = box("spark", tag="svg")
+            self._svg.props('viewBox="0 0 100 44" preserveAspectRatio="none" aria-hidden="true"')
+            with self._svg:
+                ui.element("line").props("x1=0 x2=100 y1=22 y2=22")
+                self._spark = ui.element("path").props('d=""')
             with box("stack stack-s"):
-                with box("meter") as self._meter:
+                with box("meter tone-calm") as self._meter:
                     self._fill = box("meter-fill")
                 with box("machine-foot num"):
                     self._score = Text()
@@ -81,12 +85,6 @@ class Card:
                     self._phase = Text("", "small muted")
                 ui.icon("chevron_right")
 
-    def _build_spark(self) -> Element:
-        with box("spark", tag="svg") as svg:
-            svg.props('viewBox="0 0 100 44" preserveAspectRatio="none" aria-hidden="true"')
-            ui.element("line").props('x1=0 x2=100 y1="14.7" y2="14.7"')
-            return ui.element("path").props('d=""')
-
     def show(self, machine: FleetMachine, now_ns: int) -> None:
         """Set what is known now."""
         self.status = machine.status
@@ -94,11 +92,11 @@ class Card:
         self._pill.set(tone, icon, machine.status_text)
         self.root.style(f"order: {ORDER.index(machine.status)}")
         learning = machine.status is Status.LEARNING
-        share = machine.progress if learning else min((machine.score or 0.0) / 1.5, 1.0)
-        self._fill.style(f"width: {share * 100:.0f}%")
-        over = machine.score is not None and machine.score >= 1 and not learning
-        bar = "calm" if learning or machine.score is None else "bad" if over else "ok"
-        self._meter.classes(replace=f"meter tone-{bar}")
+        self._meter.set_visibility(learning)
+        self._svg.set_visibility(not learning)
+        self._fill.style(f"width: {machine.progress * 100:.0f}%")
+        over = machine.score is not None and machine.score >= 1
+        self._svg.classes(replace="spark over" if over else "spark")
         if learning:
             self._score.text = f"Learning healthy running: {words.percent(machine.progress)}"
         elif machine.score is None:
@@ -181,9 +179,6 @@ def install(desk: Desk, views: Views) -> None:
         with frame(desk, "/", "Fleet"):
             Text("Fleet", tag="h1", classes="sr")
             fleet = await load(views.fleet)
-            if fleet is None:
-                unreachable()
-                return
             tiles = Tiles()
             tiles.show(fleet.summary)
             if not fleet.machines:
@@ -201,19 +196,15 @@ def install(desk: Desk, views: Views) -> None:
 def _keep_alive(desk: Desk, views: Views, tiles: Tiles, board: Board) -> None:
     async def refresh() -> None:
         fleet = await load(views.fleet)
-        if fleet is not None:
-            tiles.show(fleet.summary)
-            board.show(fleet)
+        tiles.show(fleet.summary)
+        board.show(fleet)
 
     async def sparks() -> None:
         for device, card in list(board.cards.items()):
-            path = await load(_spark_reader(desk, device))
-            if path is not None:
-                card.draw(path)
+            card.draw(await load(_spark_reader(desk, device)))
 
     live(refresh)
-    live(sparks, SPARK_EVERY_S)
-    ui.timer(0.1, sparks, once=True)
+    live(sparks, SPARK_EVERY_S, at_once=True)
 
 
 def _spark_reader(desk: Desk, device: str) -> Callable[[], str]:
@@ -221,6 +212,6 @@ def _spark_reader(desk: Desk, device: str) -> Callable[[], str]:
         now_ns = desk.now_ns()
         since_ns = now_ns - SPARK_SPAN_NS
         found = desk.series.read("score", device, ["score"], since_ns, now_ns, SPARK_POINTS)
-        return charts.spark(found.columns["score"])
+        return charts.spark(found.times_ns, found.columns["score"], since_ns, now_ns)
 
     return read

@@ -1,8 +1,8 @@
 """What surrounds every page: header, banner of simulated time, and the beat of live updates."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from nicegui import ui
@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 @contextmanager
 def frame(desk: Desk, here: str, title: str) -> Iterator[None]:
-    """Build header and banner, and enter the page's main part."""
+    """Build header and banner, and enter the page's main part.
+
+    A store that does not answer while the page is built becomes a message in its place.
+    """
     ui.add_head_html(f'<link rel="stylesheet" href="{STYLE}">')
     ui.page_title(f"{title} · Farfix")
     with box("top", tag="header"), box("top-in"):
@@ -47,7 +50,10 @@ def frame(desk: Desk, here: str, title: str) -> Iterator[None]:
     tick()
     ui.timer(BEAT_S, tick)
     with box("main", tag="main"):
-        yield
+        try:
+            yield
+        except Unreachable:
+            _unreachable()
 
 
 def not_found(what: str) -> None:
@@ -57,20 +63,24 @@ def not_found(what: str) -> None:
         link("Back to the fleet", "/")
 
 
-async def load(read: Callable[[], T]) -> T | None:
-    """Read in a thread, so that a slow database never stops the loop; None if it is unreachable."""
-    try:
-        return await asyncio.to_thread(read)
-    except Unreachable:
-        return None
+async def load(read: Callable[[], T]) -> T:
+    """Read in a thread, so that a slow store never stops the loop."""
+    return await asyncio.to_thread(read)
 
 
-def live(update: Callable[[], object], every_s: float = BEAT_S) -> None:
-    """Call an update while the page is open."""
-    ui.timer(every_s, update, immediate=False)
+def live(
+    update: Callable[[], Awaitable[None]], every_s: float = BEAT_S, *, at_once: bool = False
+) -> None:
+    """Call an update while the page is open; one that finds no answer leaves all as it is."""
+
+    async def beat() -> None:
+        with suppress(Unreachable):
+            await update()
+
+    ui.timer(every_s, beat, immediate=at_once)
 
 
-def unreachable() -> None:
+def _unreachable() -> None:
     """Say that the stores do not answer."""
     empty(
         "cloud_off",

@@ -36,11 +36,12 @@ def install(desk: Desk, views: Views) -> None:
 
     @ui.page("/machines/{device}")
     async def machine_page(device: str) -> None:
-        machine = await load(lambda: views.machine(device))
-        with frame(desk, "", machine.title if machine else "Not found"):
+        with frame(desk, "", device):
+            machine = await load(lambda: views.machine(device))
             if machine is None:
                 not_found(f"There is no machine {device!r} here.")
                 return
+            ui.page_title(f"{machine.title} · Farfix")
             head = _Head(machine)
             plots = _Plots(desk, views, machine)
             _registers(machine)
@@ -89,8 +90,8 @@ class _Head:
         self._case.set_visibility(machine.case is not None)
         if machine.case is not None:
             set_prop(self._case, "href", f"/cases/{machine.case.case_id}")
-            self._case.text = f"{machine.case.title} →"
-        score = "–" if machine.score is None else f"{machine.score:.2f} (alarm at 1)"  # noqa: RUF001
+            self._case.text = f"Case: {machine.case.title}"
+        score = words.NONE if machine.score is None else f"{machine.score:.2f} (alarm at 1)"
         if machine.progress < 1 and machine.score is None and machine.last_ns is not None:
             score = f"learning, {words.percent(machine.progress)}"
         place = f"{machine.site}, {machine.address}" if machine.address else machine.site
@@ -98,10 +99,10 @@ class _Head:
         shown = {
             "Deviation": score,
             "Latest reading": age,
-            "Mode": machine.mode or "–",  # noqa: RUF001
-            "Firmware": machine.firmware or "–",  # noqa: RUF001
+            "Mode": machine.mode or words.NONE,
+            "Firmware": machine.firmware or words.NONE,
             "Site": place,
-            "Serial": machine.serial or "–",  # noqa: RUF001
+            "Serial": machine.serial or words.NONE,
         }
         for name, text in shown.items():
             self._facts[name].text = text
@@ -123,7 +124,9 @@ class _Plots:
         self._charts: dict[str, ui.echart] = {}
         self._chips: dict[str, Element] = {}
         with box("row between"):
-            Text("Signals", tag="h2")
+            with box("stack").style("gap: 0"):
+                Text("Signals", tag="h2")
+                Text("Red: a fault is open. Blue: a remedy. Dashed: expected.", "small muted")
             with box("row"):
                 for name in SPANS:
                     self._chips[name] = self._chip(name)
@@ -132,7 +135,7 @@ class _Plots:
             for signal in machine.signals:
                 if signal.role in CHARTED:
                     self._add(signal.name, signal.title)
-        ui.timer(CHART_EVERY_S, self.draw)
+        live(self.draw, CHART_EVERY_S, at_once=True)
 
     def _chip(self, name: str) -> Element:
         chip = Text(name, "chip", tag="button").props('type="button"')
@@ -157,7 +160,8 @@ class _Plots:
     def show_values(self, machine: Machine) -> None:
         """Set the latest values, and remember the cases for the marks."""
         self._machine = machine
-        self._values["score"].text = words.number(machine.score)
+        score = machine.score
+        self._values["score"].text = words.NONE if score is None else f"{score:.2f}"
         for signal in machine.signals:
             if signal.name in self._values:
                 self._values[signal.name].text = _value_text(signal)
@@ -174,10 +178,10 @@ class _Plots:
         )
         if found is None:
             return
-        areas = _areas(self._machine.cases, span)
+        areas, marks = _areas(self._machine.cases, span), _marks(self._machine.cases, span)
         for name, element in self._charts.items():
             track = self._track(name, found)
-            element.options.update(charts.chart([track], span, areas, _marks(areas)))
+            element.options.update(charts.chart([track], span, areas, marks))
             element.update()
 
     def _track(self, name: str, found: Telemetry) -> Track:
@@ -188,14 +192,15 @@ class _Plots:
                 values=found.score,
                 color=charts.SCORE,
                 level=1.0,
-                level_label="alarm",
+                level_label="alarm level",
             )
         signal = next(s for s in self._machine.signals if s.name == name)
         return Track(
-            title=f"{signal.title} ({signal.unit})" if signal.unit else signal.title,
+            title=words.with_unit(signal.title, signal.unit),
             times_ns=found.times_ns,
             values=found.signals.get(name, [None] * len(found.times_ns)),
             color=charts.LINE if signal.role == Role.RESPONSE else charts.GREY,
+            level=signal.expected,
             names=signal.modes,
         )
 
@@ -203,7 +208,7 @@ class _Plots:
 def _value_text(signal: SignalView) -> str:
     if signal.value is not None and signal.modes:
         return signal.modes.get(str(int(signal.value)), words.number(signal.value))
-    return f"{words.number(signal.value)} {signal.unit}".strip()
+    return f"{words.number(signal.value)} {words.unit(signal.unit)}".strip()
 
 
 def _areas(cases: list[CaseBrief], span: Area) -> list[Area]:
@@ -216,14 +221,24 @@ def _areas(cases: list[CaseBrief], span: Area) -> list[Area]:
     return found
 
 
-def _marks(areas: list[Area]) -> list[Mark]:
-    return [Mark(area.from_ns, "", "bad") for area in areas]
+def _marks(cases: list[CaseBrief], span: Area) -> list[Mark]:
+    """Return when cases were opened and remedies carried out, within the span."""
+    found = [Mark(case.opened_ns, "", "bad") for case in cases]
+    found += [Mark(at_ns, "", "info") for case in cases for at_ns in case.remedies_ns]
+    return [mark for mark in found if span.from_ns <= mark.at_ns <= span.to_ns]
 
 
 def _registers(machine: Machine) -> None:
     with box("card fold"), ui.expansion("Register map").classes("full"), box("scroll"):
         rows = [
-            (s.title, s.name, s.register_text or "not on Modbus", s.unit, s.role, _range(s))
+            (
+                s.title,
+                s.name,
+                s.register_text or "not on Modbus",
+                words.unit(s.unit),
+                s.role,
+                _range(s),
+            )
             for s in machine.signals
         ]
         table(["Signal", "Name", "Register", "Unit", "Role", "Plausible"], rows, mono={1, 2})
@@ -237,17 +252,11 @@ def _cases(cases: list[CaseBrief], now_ns: int) -> None:
     if not cases:
         empty("task_alt", "No cases", "Nothing has gone wrong with this machine so far.")
         return
-    with box("scroll"), box("grid", tag="table"):
-        with box(tag="tr"):
-            for name in ("Fault", "How it went", "Opened", "Took"):
-                Text(name, tag="th")
-        for case in cases:
-            with box(tag="tr"):
-                with box(tag="td"):
-                    link(case.title, f"/cases/{case.case_id}")
-                with box(tag="td"):
-                    pill(*PHASE_TONE[case.phase], case.phase_text)
-                Text(words.utc(case.opened_ns), tag="td", classes="num")
-                end_ns = now_ns if case.open else case.updated_ns
-                took = words.span((end_ns - case.opened_ns) / words.NS)
-                Text("still open" if case.open else took, tag="td", classes="num")
+    for case in cases:
+        with box("case-row"):
+            link(case.title, f"/cases/{case.case_id}", "link wrap")
+            pill(*PHASE_TONE[case.phase], case.phase_text)
+            end_ns = now_ns if case.open else case.updated_ns
+            took = words.span((end_ns - case.opened_ns) / words.NS)
+            lasted = "still open" if case.open else f"took {took}"
+            Text(f"{words.utc(case.opened_ns)} · {lasted}", "small muted num")

@@ -3,8 +3,8 @@
 from nicegui import ui
 
 from cloud.web import words
-from cloud.web.console.frame import frame, live, load, unreachable
-from cloud.web.console.parts import Section, Text, box, empty, table
+from cloud.web.console.frame import frame, live, load
+from cloud.web.console.parts import Section, Text, box, empty
 from cloud.web.ports import Desk
 from cloud.web.schemas import QuarantineEntry
 from cloud.web.views import Views
@@ -22,16 +22,12 @@ def install(desk: Desk, views: Views) -> None:
                 Text("Quarantine", tag="h1")
                 Text("Messages that could not be used. Nothing else was held up by them.", "muted")
             found = await load(views.quarantine)
-            if found is None:
-                unreachable()
-                return
             listed = Section(box())
             listed.show(tuple(found), lambda: _entries(found))
 
             async def refresh() -> None:
                 seen = await load(views.quarantine)
-                if seen is not None:
-                    listed.show(tuple(seen), lambda: _entries(seen))
+                listed.show(tuple(seen), lambda: _entries(seen))
 
             live(refresh, EVERY_S)
 
@@ -40,6 +36,11 @@ def _entries(entries: list[QuarantineEntry]) -> None:
     if not entries:
         empty("verified_user", "Nothing in quarantine", "Every message so far kept the contract.")
         return
-    with box("card scroll"):
-        rows = [(words.utc(e.at_ns), e.reason, e.topic, e.payload) for e in entries]
-        table(["When", "Why it was refused", "Topic", "It began with"], rows, mono={2, 3})
+    with box("stack stack-l"):
+        for entry in entries:
+            with box("card stack"):
+                with box("row between"):
+                    Text(words.utc(entry.at_ns), "small muted num")
+                    Text(entry.topic, "mono muted wrap")
+                Text(entry.reason, "wrap")
+                Text(entry.payload, "mono payload wrap")

@@ -1,10 +1,11 @@
 """Tickets: why a visit is needed, by when, what was tried, and the technician's closing report."""
 
 from nicegui import ui
+from nicegui.element import Element
 
 from cloud.web import words
 from cloud.web.console.decisions import attempt
-from cloud.web.console.frame import frame, live, load, unreachable
+from cloud.web.console.frame import frame, live, load
 from cloud.web.console.parts import (
     PHASE_TONE,
     SEVERITY_TONE,
@@ -26,10 +27,17 @@ DELIVERY_TONE = {
     "failed": ("bad", "error_outline", "Dispatch did not take it"),
 }
 NOTES_MAX = 4000
+EVERY_S = 3.0
 
 
 def install(desk: Desk, views: Views) -> None:
     """Register the page."""
+
+    def read() -> list[tuple[TicketBrief, CaseDetail | None]]:
+        return [
+            (ticket, views.case(ticket.key) if ticket.case and ticket.case.open else None)
+            for ticket in views.tickets()
+        ]
 
     @ui.page("/tickets")
     async def tickets_page() -> None:
@@ -37,45 +45,42 @@ def install(desk: Desk, views: Views) -> None:
             with box("stack stack-s"):
                 Text("Tickets", tag="h1")
                 Text("What could not be fixed remotely, and why.", "muted")
-            found = await load(views.tickets)
-            if found is None:
-                unreachable()
-                return
+            first = await load(read)
+            host = box("host")
             listed = Section(box("stack stack-l"))
+            listed.show(repr(first), lambda: _tickets(desk, first, host))
 
             async def refresh() -> None:
-                seen = await load(views.tickets)
-                if seen is not None:
-                    listed.show(tuple(map(repr, seen)), lambda: _tickets(desk, views, seen))
+                seen = await load(read)
+                listed.show(repr(seen), lambda: _tickets(desk, seen, host))
 
-            await refresh()
-            live(refresh, 3.0)
+            live(refresh, EVERY_S)
 
 
-def _tickets(desk: Desk, views: Views, tickets: list[TicketBrief]) -> None:
+def _tickets(
+    desk: Desk, tickets: list[tuple[TicketBrief, CaseDetail | None]], host: Element
+) -> None:
     if not tickets:
         empty("inventory_2", "No tickets", "Everything so far was dealt with remotely.")
-    now_ns = desk.now_ns()
-    for ticket in tickets:
+    for ticket, case in tickets:
         with box("card"):
             with box("head").style("margin-bottom: 14px"):
                 with box("stack stack-s"):
                     link(ticket.title, f"/cases/{ticket.key}", "machine-title wrap")
                     with box("row small muted"):
                         link(ticket.machine_title, f"/machines/{ticket.device}")
-                        Text(f"· {ticket.site} · opened {words.utc(ticket.opened_ns)}", tag="span")
+                        Text(f"{ticket.site} · opened {words.utc(ticket.opened_ns)}", tag="span")
                 with box("row"):
                     tone, icon = SEVERITY_TONE[ticket.severity]
                     pill(tone, icon, f"{ticket.severity.capitalize()} severity")
                     if ticket.case is not None:
                         pill(*PHASE_TONE[ticket.case.phase], ticket.case.phase_text)
-            is_open = ticket.case is not None and ticket.case.open
-            case = views.case(ticket.key) if is_open else None
-            ticket_body(desk, ticket, case, now_ns)
+            ticket_body(desk, ticket, case, host)
 
 
-def ticket_body(desk: Desk, ticket: TicketBrief, case: CaseDetail | None, now_ns: int) -> None:
+def ticket_body(desk: Desk, ticket: TicketBrief, case: CaseDetail | None, host: Element) -> None:
     """Show why, by when, with what; and offer the closing report if it may be handed in."""
+    now_ns = desk.now_ns()
     with box("stack stack-l"):
         with box("stack stack-s"):
             Text(ticket.reason_text, tag="h3")
@@ -92,33 +97,39 @@ def ticket_body(desk: Desk, ticket: TicketBrief, case: CaseDetail | None, now_ns
                 with box("row").style("gap: 4px"):
                     ui.icon(icon).classes(f"tone-{tone}")
                     Text(text, tag="span")
-        for title, lines in (
-            ("Tried remotely", ticket.tried or ["Nothing"]),
-            ("Parts", ticket.parts),
-            ("Skills", ticket.skills),
-            ("Safety", ticket.safety_notes),
-        ):
-            if lines:
-                with box("stack stack-s"):
-                    Text(title, "fact-label")
-                    with box("plain", tag="ul"):
-                        for line in lines:
-                            Text(line, tag="li", classes="wrap")
+        with box("facts facts-wide"):
+            for title, lines in (
+                ("Tried remotely", ticket.tried or ["Nothing"]),
+                ("Parts", ticket.parts),
+                ("Skills", ticket.skills),
+                ("Safety", ticket.safety_notes),
+            ):
+                if lines:
+                    _list(title, lines)
         if case is not None and case.reportable:
             button = ui.button(
                 "Write the closing report",
                 icon="assignment_turned_in",
-                on_click=lambda: _report(desk, case),
+                color=None,
+                on_click=lambda: _report(desk, case, host),
             )
             button.props("unelevated no-caps").classes("btn btn-side").style("align-self: start")
+
+
+def _list(title: str, lines: list[str]) -> None:
+    with box("stack stack-s"):
+        Text(title, "fact-label")
+        with box("plain", tag="ul"):
+            for line in lines:
+                Text(line, tag="li", classes="wrap")
 
 
 def _suggested(case: CaseDetail) -> str | None:
     return case.fault if case.fault in case.findings else None
 
 
-def _report(desk: Desk, case: CaseDetail) -> None:
-    with ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
+def _report(desk: Desk, case: CaseDetail, host: Element) -> None:
+    with host, ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
         Text("Closing report", tag="h2")
         Text("Closes the case. What was found is kept, so that diagnosis gets better.", "muted")
         finding = ui.select(case.findings, label="What was it?", value=_suggested(case))
@@ -141,8 +152,10 @@ def _report(desk: Desk, case: CaseDetail) -> None:
                 dialog.close()
 
         with box("right-row"):
-            back = ui.button("Back", on_click=dialog.close).props("unelevated no-caps")
+            back = ui.button("Back", color=None, on_click=dialog.close).props("unelevated no-caps")
             back.classes("btn btn-side")
-            go = ui.button("Close the case", on_click=hand_in).props("unelevated no-caps")
+            go = ui.button("Close the case", color=None, on_click=hand_in).props(
+                "unelevated no-caps"
+            )
             go.classes("btn btn-main")
     dialog.on("hide", dialog.delete)

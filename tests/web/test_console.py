@@ -1,0 +1,246 @@
+"""The console in a real browser: what people see, and that nothing in it is foreign or unsafe."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+from cloud.core.states import Evidence, Mode, Phase
+from cloud.web.app import create_app
+from models.monitor import State
+from tests.web.fixture_world import HOSTILE, START_NS, S, WorldDesk
+
+pytestmark = pytest.mark.real
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def address(world: WorldDesk) -> Iterator[str]:
+    """A real server with the whole application."""
+    app = create_app(world, "token")
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.started, "the server did not start within 20 s"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One tab that notes everything that goes wrong in it, and every foreign address."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.wrong: list[str] = []
+        self.foreign: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("request", self._asked)
+
+    def _heard(self, message: object) -> None:
+        if getattr(message, "type", "") == "error":
+            self.wrong.append(str(getattr(message, "text", message)))
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.address + path)
+        return self.page
+
+    def check(self) -> None:
+        assert self.wrong == []
+        assert self.foreign == []
+        assert self.page.evaluate("window.hacked") is None, "a device's text ran as a script"
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
+    visit = Visit(context.new_page(), address)
+    yield visit
+    visit.check()
+    context.close()
+
+
+def case_of(world: WorldDesk, device: str) -> str:
+    return world.store.cases(device=device)[0].case_id
+
+
+def test_fleet_shows_machines_urgent_first(visit: Visit) -> None:
+    page = visit.open("/")
+    expect(page.locator(".machine")).to_have_count(12)
+    expect(page.get_by_text("Simulated time: 40x")).to_be_visible()
+    cards = page.locator(".machine")
+    places = {
+        cards.nth(i).locator(".machine-name").inner_text(): cards.nth(i).bounding_box()
+        for i in range(cards.count())
+    }
+    asking, healthy = places["Booster pump"], places["Circulation pump 1"]
+    assert asking is not None
+    assert healthy is not None
+    assert asking["y"] < healthy["y"]
+    expect(page.get_by_text("Needs your approval").first).to_be_visible()
+    expect(page.get_by_text("Learning healthy running: 62 %")).to_be_visible()
+    expect(page.locator(".spark path[d^=M]").first).to_be_attached(timeout=10_000)
+
+
+def test_fleet_filters_and_says_when_nothing_fits(visit: Visit) -> None:
+    page = visit.open("/")
+    page.get_by_role("button", name="Healthy").click()
+    expect(page.locator(".machine:visible .pill", has_text="Healthy").first).to_be_visible()
+    expect(page.locator(".machine:visible", has_text="Booster pump")).to_have_count(0)
+    page.get_by_label("Search").fill("no such machine")
+    expect(page.get_by_text("No machine matches")).to_be_visible()
+    page.get_by_label("Search").fill("chiller")
+    expect(page.locator(".machine:visible")).to_have_count(2)
+
+
+def test_fleet_follows_within_a_second_without_being_rebuilt(
+    visit: Visit, world: WorldDesk
+) -> None:
+    page = visit.open("/")
+    card = page.locator(".machine", has_text="Circulation pump 1")
+    expect(card.get_by_text("Healthy")).to_be_visible()
+    card.evaluate("element => { element.kept = true }")
+    before = world.lives["pump-1"]
+    world.lives["pump-1"] = type(before)(
+        device="pump-1", online=True, state=State.ALARM, score=3.21, progress=1.0, mode="run"
+    )
+    try:
+        expect(card.get_by_text("Deviation 3.21")).to_be_visible(timeout=3000)
+        expect(card.get_by_text("Deviating")).to_be_visible()
+        assert card.evaluate("element => element.kept"), "the card was rebuilt: it flickers"
+    finally:
+        world.lives["pump-1"] = before
+
+
+def test_machine_shows_charts_registers_and_cases(visit: Visit) -> None:
+    page = visit.open("/machines/pump-2")
+    expect(page.get_by_role("heading", name="Circulation pump 2")).to_be_visible()
+    expect(page.locator(".chart canvas")).to_have_count(15, timeout=15_000)
+    expect(page.get_by_text("m³/h").first).to_be_visible()
+    page.get_by_text("Register map").click()
+    expect(page.get_by_text("input 13, FLOAT32, CDAB")).to_be_visible()
+    page.get_by_role("button", name="6 h").click()
+    page.locator(".case-row a").click()
+    expect(page.get_by_role("heading", name="What happened")).to_be_visible()
+
+
+def test_case_tells_the_story_and_hostile_text_stays_text(visit: Visit, world: WorldDesk) -> None:
+    page = visit.open(f"/cases/{case_of(world, 'pump-2')}")
+    expect(page.get_by_text("Fault detected: Cavitation")).to_be_visible()
+    expect(page.get_by_text("Evidence of recovery")).to_be_visible()
+    expect(page.get_by_text("82 %")).to_be_visible()
+    expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    expect(page.locator(".case-chart canvas")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def test_quarantine_shows_hostile_payloads_as_text(visit: Visit) -> None:
+    page = visit.open("/quarantine")
+    expect(page.locator(".payload", has_text=HOSTILE)).to_have_count(3)
+
+
+def test_a_person_approves_by_two_clicks(visit: Visit, world: WorldDesk) -> None:
+    case_id = case_of(world, "pump-3")
+    page = visit.open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Approve").click()
+    confirm = page.get_by_role("button", name="Yes, approve")
+    confirm.click()
+    expect(page.get_by_text("Please give your name")).to_be_visible()
+    assert world.case(case_id).phase is Phase.AWAITING_APPROVAL
+    page.get_by_label("Your name").fill("J. Doe <b>lead</b>")
+    confirm.click()
+    expect(page.get_by_text("Applying a remedy")).to_be_visible(timeout=5000)
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(page.get_by_text("J. Doe <b>lead</b>").first).to_be_visible()
+    assert world.case(case_id).phase is Phase.FIXING
+
+
+def test_a_decision_that_comes_too_late_is_told(visit: Visit, world: WorldDesk) -> None:
+    case_id = world.open("compressor-2", "oil_overheating", world.now_ns(), Mode.SUGGEST)
+    page = visit.open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Wrong alarm").click()
+    for i in range(40):
+        at_ns = world.now_ns() + i * 10 * S
+        world.move(case_id, Evidence(at_ns, healthy=True), at_ns)
+    assert world.case(case_id).phase is Phase.SELF_CLEARED
+    page.get_by_label("Your name").fill("J. Doe")
+    page.get_by_label("Reason").fill("looks fine")
+    page.get_by_role("button", name="Yes, wrong alarm").click()
+    expect(page.get_by_text("Not done: there is nothing to decide")).to_be_visible()
+
+
+def test_the_closing_report_ends_the_case(visit: Visit, world: WorldDesk) -> None:
+    case_id = case_of(world, "compressor-1")
+    page = visit.open("/tickets")
+    expect(page.get_by_text("Nothing remote can cure this")).to_be_visible()
+    page.get_by_role("button", name="Write the closing report").click()
+    page.get_by_label("What was done").fill("New element.")
+    page.get_by_label("Technician").fill("J. Doe")
+    page.get_by_role("button", name="Close the case").click()
+    expect(page.get_by_text("Closed by report")).to_be_visible(timeout=8000)
+    assert world.case(case_id).phase is Phase.CLOSED
+    assert [label.fault for label in world.store.labels() if label.case == case_id] == [
+        "clogged_intake_filter"
+    ]
+
+
+@pytest.mark.parametrize("path", ["/machines/pump-9", "/cases/none"])
+def test_wrong_addresses_are_answered_kindly(visit: Visit, path: str) -> None:
+    page = visit.open(path)
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+    page.get_by_text("Back to the fleet").click()
+    expect(page.locator(".machine").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(
+    browser: Browser, address: str, world: WorldDesk, tmp_path: Path, scheme: str
+) -> None:
+    context = browser.new_context(viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
+    visit = Visit(context.new_page(), address)
+    case = f"/cases/{case_of(world, 'pump-2')}"
+    for name, path in {
+        "fleet": "/",
+        "machine": "/machines/pump-2",
+        "case": case,
+        "tickets": "/tickets",
+        "quarantine": "/quarantine",
+    }.items():
+        page = visit.open(path)
+        page.wait_for_load_state("networkidle")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], f"{path} is {wide} px wide"
+        page.screenshot(path=str(tmp_path / f"{name}-{scheme}.png"), full_page=True)
+        assert (tmp_path / f"{name}-{scheme}.png").stat().st_size > 5000
+    visit.check()
+    context.close()
+
+
+def test_times_begin_where_the_world_does(world: WorldDesk) -> None:
+    assert world.now_ns() >= START_NS
