@@ -30,6 +30,13 @@ class Dispatch:
         self._server = _server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}/tickets"
 
+    def problems(self) -> list[str]:
+        """Say what was wrong with deliveries."""
+        found = [f"ticket {key} was delivered again with another content" for key in self.differing]
+        if self.refused:
+            found.append(f"{self.refused} deliveries were not signed as agreed")
+        return found
+
     def take(self, headers: dict[str, str], body: bytes) -> int:
         """Check and keep one delivery; return the HTTP status to answer."""
         key, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")

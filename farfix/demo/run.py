@@ -13,7 +13,7 @@ from msgspec import Struct
 from cloud.adapters import broker
 from cloud.adapters.clock import PlantClock
 from contract import machines as machine_types
-from contract.errors import FarfixError, Unreachable
+from contract.errors import FarfixError, Malformed, Unreachable
 from contract.timescale import Timescale
 from farfix import releases
 from farfix.api import Detail, Gateway
@@ -65,6 +65,9 @@ def main(
 ) -> int:
     """Run the demo; return the exit code."""
     options = Options(minutes, machines, seed, headless)
+    file = report_file or options.folder / "report.json"
+    if report_file is not None and not report_file.absolute().parent.is_dir():
+        raise Malformed(f"cannot write {report_file}: there is no such folder")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Screen(live=sys.stdout.isatty() and not headless) as screen:
@@ -76,7 +79,6 @@ def main(
         print(f"farfix demo: {error}", file=sys.stderr)
         return 1
     text = msgspec.json.format(msgspec.json.encode(result), indent=1).decode() + "\n"
-    file = report_file or options.folder / "report.json"
     file.write_text(text)
     screen.say(f"Report: {file}")
     return 1 if result.problems else 0
@@ -290,4 +292,5 @@ class Show:
             problems=[],
             peak_rss_mb={n: round(mb, 1) for n, mb in self.children.peak_rss_mb.items()},
         )
-        return msgspec.structs.replace(result, problems=report.problems(result))
+        found = [*report.problems(result), *self.dispatch.problems()]
+        return msgspec.structs.replace(result, problems=found)

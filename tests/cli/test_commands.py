@@ -60,6 +60,7 @@ def test_help_names_every_verb(farfix: Farfix) -> None:
     [
         ("demo", "--minutes", "0"),
         ("demo", "--machines", "2"),
+        ("demo", "--report", "nowhere/report.json"),
         ("edge", "--config", "nowhere.toml"),
         ("replay", "nowhere.csv", "--machine-type", "water_pump_rig", "--device", "rig-1"),
         ("replay", "x.csv", "--machine-type", "teapot", "--device", "rig-1"),

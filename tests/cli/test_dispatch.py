@@ -29,18 +29,18 @@ def test_a_signed_ticket_is_taken_and_counted(dispatch: Dispatch) -> None:
     assert post(dispatch, dispatch.secret) == 204
     assert dispatch.deliveries == {"case-1": 2}
     assert dispatch.tickets["case-1"]["title"] == "Bearing"
-    assert dispatch.differing == []
+    assert dispatch.problems() == []
 
 
 def test_the_same_key_with_another_content_is_noticed(dispatch: Dispatch) -> None:
     post(dispatch, dispatch.secret)
     post(dispatch, dispatch.secret, BODY.replace(b"Bearing", b"Seal"))
-    assert dispatch.differing == ["case-1"]
+    assert dispatch.problems() == ["ticket case-1 was delivered again with another content"]
 
 
 def test_strangers_and_old_deliveries_are_refused(dispatch: Dispatch) -> None:
     assert post(dispatch, webhook.new_secret()) == 401
     assert post(dispatch, dispatch.secret, late_s=3600) == 401
     assert httpx.post(dispatch.url, content=BODY).status_code == 401
-    assert dispatch.refused == 3
+    assert dispatch.problems() == ["3 deliveries were not signed as agreed"]
     assert dispatch.tickets == {}
