@@ -15,7 +15,7 @@ from contract.topics import Channel
 from tests.peers import Mosquitto
 
 SITE = "north"
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 
 
 @dataclass

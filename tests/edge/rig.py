@@ -41,6 +41,7 @@ class Rig:
     plant: plant.Plant
     gateway: gateway.Gateway
     trusted_key: str = ""
+    timeout_s: float = 2.0
     number: int = field(default_factory=lambda: next(_numbers))
     scale: str = field(
         default_factory=lambda: f"{SPEED}@{time.time_ns()}"  # noqa: TID251 - wall time is meant
@@ -69,7 +70,11 @@ class Rig:
             ),
             buses=[
                 BusConfig(
-                    name="tcp", kind="tcp", host="127.0.0.1", port=self.plant.port, timeout_s=0.1
+                    name="tcp",
+                    kind="tcp",
+                    host="127.0.0.1",
+                    port=self.plant.port,
+                    timeout_s=self.timeout_s,
                 )
             ],
             devices=[
@@ -113,11 +118,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(broker: Mosquitto, folder: Path, *units: plant.Unit) -> AsyncIterator[Rig]:
+async def rig(
+    broker: Mosquitto, folder: Path, *units: plant.Unit, timeout_s: float = 2.0
+) -> AsyncIterator[Rig]:
     """Set up a plant with these units, numbered from 1, and a listening gateway."""
     numbered = dict(enumerate(units, 1))
     async with (
         plant.running(numbered) as served,
         gateway.listening(broker, f"gateway-{next(_numbers)}") as heard,
     ):
-        yield Rig(broker, folder, numbered, served, heard)
+        yield Rig(broker, folder, numbered, served, heard, timeout_s=timeout_s)

@@ -65,7 +65,7 @@ async def test_a_dead_device_delays_nobody_and_is_found_when_it_returns(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     units = pump(), plant.Unit(silent=True), plant.Unit(silent=True)
-    async with rig(mosquitto, tmp_path, *units) as the, the.running():
+    async with rig(mosquitto, tmp_path, *units, timeout_s=0.1) as the, the.running():
         dead = the.device(2)
         await the.gateway.until(lambda: the.gateway.status(dead) is not None)
         status = the.gateway.status(dead)
@@ -109,7 +109,8 @@ async def test_what_must_not_act_does_not_touch_the_device(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     unit = pump(discharge_pressure_bar=7)
-    async with rig(mosquitto, tmp_path, unit, plant.Unit(silent=True)) as the, the.running():
+    units = unit, plant.Unit(silent=True)
+    async with rig(mosquitto, tmp_path, *units, timeout_s=0.3) as the, the.running():
         fast = Precondition(signal="speed_rpm", minimum=2900)
         cases = [
             (
@@ -168,7 +169,7 @@ async def test_a_restart_counts_when_the_boot_counter_says_so(
         unit.show(PUMP, mode=2, discharge_pressure_bar=3, boot_count=5, firmware_version=1_002_003)
 
     unit.on_write = reboot
-    async with rig(mosquitto, tmp_path, unit) as the, the.running():
+    async with rig(mosquitto, tmp_path, unit, timeout_s=0.3) as the, the.running():
         command = the.command("restart")
         await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
         await the.gateway.send(the.device(), command)

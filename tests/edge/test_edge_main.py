@@ -34,7 +34,7 @@ def write_config(the: Rig) -> Path:
         'kind = "tcp"',
         'host = "127.0.0.1"',
         f"port = {config.buses[0].port}",
-        "timeout_s = 0.1",
+        f"timeout_s = {config.buses[0].timeout_s}",
     ]
     for device in config.devices:
         lines += [
@@ -88,7 +88,8 @@ async def test_the_agent_is_small_and_ends_politely(mosquitto: Mosquitto, tmp_pa
         print(f"edge agent with 10 devices: {rss:.1f} MiB")  # noqa: T201 - shown by pytest -s
         assert rss < RSS_MAX_MIB
         child.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(child.wait(), 10) == 0
+        _, errors = await asyncio.wait_for(child.communicate(), 10)
+        assert child.returncode == 0, errors.decode()
         await the.gateway.until(lambda: not the.gateway.statuses[the.agent_name][-1].online)
         assert the.gateway.statuses[the.agent_name][-1].reason.endswith("stopped")
 
