@@ -68,7 +68,8 @@ def main(
     file = report_file or options.folder / "report.json"
     if report_file is not None and not report_file.absolute().parent.is_dir():
         raise Malformed(f"cannot write {report_file}: there is no such folder")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         with Screen(live=sys.stdout.isatty() and not headless) as screen:
             result = run(options, screen)

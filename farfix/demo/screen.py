@@ -57,16 +57,17 @@ class Screen:
         """Show what became of every fault."""
         self.console.print(_outcomes(report))
         t = report.telemetry
-        self.say(
-            f"Telemetry: {t.published} readings published, {t.stored} stored, {t.lost} lost, "
-            f"{t.duplicates} judged twice ({t.redelivered_batches} batches came again)."
-        )
+        if t.published:
+            self.say(
+                f"Telemetry: {t.published} readings published, {t.stored} stored, {t.lost} lost, "
+                f"{t.duplicates} judged twice ({t.redelivered_batches} batches came again)."
+            )
         rss = ", ".join(f"{name} {mb:.0f} MB" for name, mb in report.peak_rss_mb.items())
         self.say(f"Peak memory: {rss}.")
         for problem in report.problems:
             self.say(f"NOT AS IT SHOULD BE: {problem}", "bold red")
         if not report.problems:
-            self.say("Every fault ended as it should, and nothing was lost.", "bold green")
+            self.say("Every fault ended as it should.", "bold green")
 
     def __enter__(self) -> Self:
         if self._live is not None:
