@@ -100,6 +100,12 @@ class Children:
             self.stop(name)
 
 
+def end_like_ctrl_c() -> None:
+    """Let a kill, or a terminal that goes away, end us as Ctrl-C does: children first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
 def tail(log: Path, limit: int = 1500) -> str:
     """Return the end of a log."""
     return log.read_text(errors="replace")[-limit:].strip() or "(nothing)"

@@ -25,7 +25,7 @@ from contract.timescale import Timescale
 from contract.topics import Channel
 from farfix import recording, toml
 from farfix.api import Detail, Gateway
-from farfix.children import Children, free_port
+from farfix.children import Children, end_like_ctrl_c, free_port
 from farfix.recording import Recording
 
 SITE = "replay"
@@ -108,6 +108,7 @@ def main(file: Path, machine_type: str, device: str, speed: float, commissioning
             f"{file} has {len(source.rows)} rows; --commissioning-rows must leave some to judge"
         )
     plan = Plan(file, topics.name(device), machine, source, speed, commissioning_rows)
+    end_like_ctrl_c()
     try:
         return run(plan)
     except KeyboardInterrupt:

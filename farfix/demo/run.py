@@ -1,11 +1,9 @@
 """Start everything, wait until the machines are known, break them, and watch what comes of it."""
 
-import signal
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 from msgspec import Struct
@@ -17,7 +15,7 @@ from contract.errors import FarfixError, Malformed, Unreachable
 from contract.timescale import Timescale
 from farfix import releases
 from farfix.api import Detail, Gateway
-from farfix.children import Children
+from farfix.children import Children, end_like_ctrl_c
 from farfix.demo import accounting, report, stage
 from farfix.demo import script as plot
 from farfix.demo.dispatch import Dispatch
@@ -68,8 +66,7 @@ def main(
     file = report_file or options.folder / "report.json"
     if report_file is not None and not report_file.absolute().parent.is_dir():
         raise Malformed(f"cannot write {report_file}: there is no such folder")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    end_like_ctrl_c()
     try:
         with Screen(live=sys.stdout.isatty() and not headless) as screen:
             result = run(options, screen)
@@ -83,11 +80,6 @@ def main(
     file.write_text(text)
     screen.say(f"Report: {file}")
     return 1 if result.problems else 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
 
 
 def run(options: Options, screen: Screen) -> Report:
