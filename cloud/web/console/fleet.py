@@ -96,7 +96,7 @@ class Card:
         self._svg.set_visibility(not learning)
         self._fill.style(f"width: {machine.progress * 100:.0f}%")
         over = machine.score is not None and machine.score >= 1
-        self._svg.classes(replace="spark over" if over else "spark")
+        self._svg.classes(add="over") if over else self._svg.classes(remove="over")
         if learning:
             self._score.text = f"Learning healthy running: {words.percent(machine.progress)}"
         elif machine.score is None:

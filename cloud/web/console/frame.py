@@ -13,6 +13,8 @@ from cloud.web.ports import Desk
 from contract.errors import Unreachable
 
 STYLE = "/assets/style.css"
+PRIMARY = "#2f8fa8"
+"""Of checkboxes and fields; reads well on light and on dark."""
 BEAT_S = 1.0
 """Wall seconds between live updates."""
 PAGES = {"/": "Fleet", "/tickets": "Tickets", "/quarantine": "Quarantine"}
@@ -28,6 +30,7 @@ def frame(desk: Desk, here: str, title: str) -> Iterator[None]:
     """
     ui.add_head_html(f'<link rel="stylesheet" href="{STYLE}">')
     ui.page_title(f"{title} · Farfix")
+    ui.colors(primary=PRIMARY)
     with box("top", tag="header"), box("top-in"):
         with link("", "/", "brand").props('aria-label="Farfix, to the fleet"'):
             ui.icon("hub")
