@@ -174,8 +174,8 @@ class World:
         if self.chance(0.08):
             self.crowded["site"] = self._window(2000)
         for p, action in (
-            (0.02, life.EscalationAsked("owner", "no time")),
-            (0.02, life.Dismissed("owner", "was a test")),
+            (0.03, life.EscalationAsked("owner", "no time")),
+            (0.04, life.Dismissed("owner", "was a test")),
         ):
             if self.chance(p):
                 self.at(rng.uniform(900, 2 * HOUR_S), partial(self.decide, action))
@@ -235,6 +235,9 @@ class World:
             late = self.chance(0.2)
             delay_s = self.rng.uniform(1, self.network.late_s) if late else self.rng.random()
             self.figures.sometimes["message late"] += late
+            if queued and self.chance(0.05):
+                self.count("message very late")
+                delay_s = self.rng.uniform(300, 1000)
             self.at(wait_s + delay_s, what)
 
     def kill_link(self) -> None:

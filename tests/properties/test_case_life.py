@@ -1,0 +1,205 @@
+"""Whatever happens in whatever order, a case keeps its promises."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
+
+from cloud.core import case as life
+from cloud.core.limits import Fleet, Tried
+from cloud.core.states import (
+    REMOTE,
+    TERMINAL,
+    Case,
+    Effect,
+    Mode,
+    Phase,
+    Plan,
+    Proof,
+)
+from contract.commands import AnswerStatus
+from contract.tickets import ClosingReport
+from tests.core.scenes import HOUR_S, diagnosed, ns, planned, remedy
+
+NAMES = ("restart", "flush", "update", "derate")
+WAITS_FOR_PEOPLE = (Phase.DISPATCHED, *TERMINAL)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    names = draw(st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
+    made = planned(*names, mode=draw(st.sampled_from(Mode)), deadline_s=draw(deadlines))
+    steps = [remedy(name, high_risk=name == "update") for name in names]
+    return structs.replace(made, steps=steps)
+
+
+deadlines = st.sampled_from([300, 1200, 4 * HOUR_S, 8 * HOUR_S])
+faults = st.sampled_from(["cavitation", "clogged", "no_data"])
+spans = st.one_of(st.integers(0, 90), st.integers(0, 4000))
+fleets = st.builds(
+    Fleet,
+    machines_of_type=st.just(10),
+    sick_of_type=st.sampled_from([1, 1, 9]),
+    in_flight_at_site=st.sampled_from([0, 0, 3]),
+    tried=st.lists(st.builds(Tried, st.sampled_from(NAMES), faults, st.just(ns(0))), max_size=7),
+)
+
+
+class CaseLife(RuleBasedStateMachine):
+    """Feeds one case with everything that can happen, in any order and at any time."""
+
+    @initialize(plan=plans(), fault=faults, safety=st.sampled_from([False, False, False, True]))
+    def open(self, plan: Plan, fault: str, *, safety: bool) -> None:
+        self.at_s = 0
+        self.case, effects = life.open_case(
+            case_id="c",
+            device="pump-1",
+            site="north",
+            machine_type="pump",
+            diagnosis=diagnosed(fault, safety=safety),
+            plan=plan,
+            now_ns=ns(0),
+        )
+        self.effects: list[Effect] = list(effects)
+        self.healthy_ns: list[int] = []
+        """Healthy evidence that was ever shown, old or not."""
+
+    def feed(self, event: life.Event) -> Case:
+        before = self.case
+        event = life.decode_event(life.encode_event(event))
+        case, effects = life.step(before, event, ns(self.at_s))
+        self.case = life.decode_case(life.encode_case(case))
+        assert self.case == case
+        if before.phase in TERMINAL:
+            assert case == before
+            assert effects == ()
+        if before.phase not in REMOTE:
+            assert not any(isinstance(e, life.SendCommand) for e in effects)
+        if case.phase is not before.phase:
+            assert any(isinstance(e, life.Note) for e in effects), "a silent transition"
+            assert any(isinstance(e, life.Announce) for e in effects)
+        self.effects += effects
+        return before
+
+    @rule(span_s=spans, fleet=fleets)
+    def tick(self, span_s: int, fleet: Fleet) -> None:
+        self.at_s += span_s
+        self.feed(life.Tick(fleet))
+
+    @rule(span_s=st.integers(1, 60), healthy=st.booleans())
+    def evidence(self, span_s: int, *, healthy: bool) -> None:
+        self.at_s += span_s
+        self.show(self.at_s, healthy=healthy)
+
+    @rule(times=st.integers(4, 30))
+    def healthy_for_a_while(self, times: int) -> None:
+        for _ in range(times):
+            self.at_s += 15
+            self.show(self.at_s, healthy=True)
+
+    def show(self, at_s: int, *, healthy: bool) -> None:
+        if healthy:
+            self.healthy_ns.append(ns(at_s))
+        self.feed(life.Evidence(ns(at_s), healthy))
+
+    @rule(age_s=st.integers(0, 5000), healthy=st.booleans())
+    def old_evidence_changes_nothing(self, age_s: int, *, healthy: bool) -> None:
+        newest_ns = max(self.case.seen.last_ns, self.case.opened_ns)
+        before = self.feed(life.Evidence(newest_ns - age_s * 10**9, healthy))
+        assert self.case == before
+
+    @precondition(lambda self: self.case.attempts)
+    @rule(status=st.sampled_from(AnswerStatus), span_s=st.integers(0, 700), age_s=spans)
+    def answer(self, status: AnswerStatus, span_s: int, age_s: int) -> None:
+        self.at_s += span_s
+        at_ns = ns(self.at_s - age_s)
+        self.feed(life.CommandFinished(self.case.attempt.command_id, status, at_ns))
+
+    @precondition(lambda self: len(self.case.attempts) > 1)
+    @rule(status=st.sampled_from(AnswerStatus), data=st.data())
+    def old_answer_changes_nothing(self, status: AnswerStatus, data: st.DataObject) -> None:
+        old = data.draw(st.sampled_from(self.case.attempts[:-1]))
+        before = self.feed(life.CommandFinished(old.command_id, status, ns(self.at_s)))
+        assert self.case == before
+
+    @rule(plan=plans(), fault=faults, safety=st.sampled_from([False, False, False, True]))
+    def diagnose(self, plan: Plan, fault: str, *, safety: bool) -> None:
+        before = self.feed(life.Diagnosed(diagnosed(fault, safety=safety), plan))
+        if before.attempts:
+            assert self.case == before
+        assert self.case.plan.escalate_at_ns <= before.plan.escalate_at_ns
+
+    @rule()
+    def approve(self) -> None:
+        self.feed(life.Approved("Ada"))
+
+    @rule(whole=st.sampled_from([False, False, True]))
+    def reject(self, *, whole: bool) -> None:
+        self.feed(life.Rejected("Ada", "no", whole))
+
+    @rule(event=st.sampled_from([life.EscalationAsked("Ada"), life.Dismissed("Ada")]))
+    @precondition(lambda self: self.at_s > 1500)
+    def decide(self, event: life.Event) -> None:
+        self.feed(event)
+
+    @rule()
+    def report(self) -> None:
+        self.feed(life.ReportReceived(ClosingReport(finding="other")))
+
+    @invariant()
+    def durable_effects_have_keys_of_their_own(self) -> None:
+        keys = [e.key for e in self.effects if not isinstance(e, life.Note)]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def command_ids_are_unique_and_expire(self) -> None:
+        sent = [e for e in self.effects if isinstance(e, life.SendCommand)]
+        assert [e.command_id for e in sent] == [a.command_id for a in self.case.attempts]
+        assert len({e.command_id for e in sent}) == len(sent)
+        for e in sent:
+            assert e.issued_ns < e.expires_ns < self.case.plan.escalate_at_ns
+
+    @invariant()
+    def exactly_a_dispatched_case_has_a_ticket(self) -> None:
+        tickets = [e for e in self.effects if isinstance(e, life.OpenTicket)]
+        dispatched = self.case.phase in (Phase.DISPATCHED, Phase.CLOSED)
+        assert len(tickets) == dispatched == (self.case.escalation is not None)
+
+    @invariant()
+    def recovery_rests_on_healthy_evidence_for_the_dwell(self) -> None:
+        case = self.case
+        if case.phase not in (Phase.RECOVERED, Phase.SELF_CLEARED):
+            return
+        run = case.proof if case.attempts and case.attempt.proof is Proof.RECOVERED else case.seen
+        shown = [at for at in self.healthy_ns if run.since_ns <= at <= run.last_ns]
+        assert len(shown) >= case.plan.timing.min_samples
+        assert run.last_ns - run.since_ns >= case.plan.timing.dwell_s * 10**9
+        if case.phase is Phase.RECOVERED:
+            assert case.attempts
+        if case.credited:
+            executed_ns = case.attempt.executed_ns or 0
+            assert run.since_ns > executed_ns + case.attempt.step.settle_s * 10**9
+
+    @invariant()
+    def nothing_is_sent_without_leave(self) -> None:
+        approved = [e for e in self.effects if isinstance(e, life.Note) and "approved" in e.text]
+        if self.case.plan.mode is Mode.SUGGEST:
+            steps = {attempt.step.remedy for attempt in self.case.attempts}
+            assert len(steps) <= len(approved)
+
+    def teardown(self) -> None:
+        """Time alone ends every case, and never well: silence is no recovery."""
+        if not hasattr(self, "case"):
+            return
+        before = self.case.phase
+        for _ in range(80):
+            self.at_s += 600
+            self.feed(life.Tick())
+        assert self.case.phase in WAITS_FOR_PEOPLE
+        proven = before is Phase.VERIFYING and self.case.phase is Phase.RECOVERED
+        assert self.case.phase in (before, Phase.DISPATCHED) or proven
+        self.exactly_a_dispatched_case_has_a_ticket()
+
+
+TestCaseLife = CaseLife.TestCase
+TestCaseLife.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
