@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from cloud.core.states import Evidence, Mode, Phase
 from cloud.web.app import create_app
 from models.monitor import State
-from tests.web.fixture_world import HOSTILE, START_NS, S, WorldDesk
+from tests.web.fixture_world import HOSTILE, S, WorldDesk
 
 pytestmark = pytest.mark.real
 
@@ -240,7 +240,3 @@ def test_pages_fit_a_phone(
         assert (tmp_path / f"{name}-{scheme}.png").stat().st_size > 5000
     visit.check()
     context.close()
-
-
-def test_times_begin_where_the_world_does(world: WorldDesk) -> None:
-    assert world.now_ns() >= START_NS
