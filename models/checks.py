@@ -51,7 +51,7 @@ def empty(layout: Layout) -> Checks:
 
 def advance(c: Checks, s: Sample, layout: Layout, settings: Settings, *, judged: bool) -> None:
     """Move on by one reading; ``judged`` tells whether the machine runs in a judged mode."""
-    _range(c, s, settings)
+    _range(c, s, settings, judged=judged)
     present = ~np.isnan(s.raw)
     moved = present & (s.raw != c.last)
     c.stuck &= ~moved
@@ -66,17 +66,17 @@ def advance(c: Checks, s: Sample, layout: Layout, settings: Settings, *, judged:
     if not long.any():
         return
     long &= s.time_ns - c.run_from_ns >= settings.stuck_s * 1e9
-    margin = 0.005 * (layout.high - layout.low)
-    pegged = (c.last <= layout.low + margin) | (c.last >= layout.high - margin)
+    pegged = (c.last <= layout.low) | (c.last >= layout.high)
     alive = (c.limit > 0) & (c.run * 4 < c.limit)
     if alive.any():
         c.stuck |= long & ~pegged
 
 
-def _range(c: Checks, s: Sample, settings: Settings) -> None:
-    seen = s.bad | ~np.isnan(s.usable)
-    change = np.where(s.bad, 1, -1) * seen
-    c.bad = np.clip(c.bad + change, 0, settings.confirm_samples)
+def _range(c: Checks, s: Sample, settings: Settings, *, judged: bool) -> None:
+    """Count bad readings; a machine at rest may well read a little below zero."""
+    bad = s.invalid | (s.outside & judged)
+    good = ~np.isnan(s.usable)
+    c.bad = np.clip(c.bad + np.where(bad, 1, 0) - good, 0, settings.confirm_samples)
     c.outside = (c.outside & (c.bad > 0)) | (c.bad >= settings.confirm_samples)
 
 
@@ -88,12 +88,13 @@ def observe(c: Checks, s: Sample) -> None:
     c.longest = np.maximum(c.longest, c.run)
 
 
-def commission(c: Checks) -> None:
-    """Fix from what was observed how long each number may stand still."""
+def commission(c: Checks, layout: Layout) -> None:
+    """Fix from what was observed how long each response may stand still; drivers always may."""
     still = 1 - c.changes / np.maximum(c.samples, 1)
     needed = np.array([math.log(_ONE_IN) / math.log(min(max(p, 1e-3), 0.999)) for p in still])
     limit = np.ceil(np.maximum(needed, 3 * c.longest)).astype(np.int64)
-    c.limit = np.where(still < 0.5, np.maximum(limit, 6), 0)
+    response = np.arange(len(limit)) < len(layout.responses)
+    c.limit = np.where(response & (still < 0.5), np.maximum(limit, 6), 0)
 
 
 def results(c: Checks, s: Sample, layout: Layout) -> list[CheckResult]:
@@ -103,12 +104,13 @@ def results(c: Checks, s: Sample, layout: Layout) -> list[CheckResult]:
         signal = layout.checked[i]
         value = s.raw[i]
         if c.outside[i]:
-            detail = (
-                "the device gives no valid value"
-                if np.isnan(value)
-                else f"{value:.6g} {signal.unit} is outside the plausible "
-                f"{signal.range[0]:g} to {signal.range[1]:g} {signal.unit}"
-            )
+            plausible = f"the plausible {signal.range[0]:g} to {signal.range[1]:g} {signal.unit}"
+            if np.isnan(value) or s.invalid[i]:
+                detail = "the device gives no valid value"
+            elif s.outside[i]:
+                detail = f"{value:.6g} {signal.unit} is outside {plausible}"
+            else:
+                detail = f"was outside {plausible} a moment ago"
             found.append(CheckResult(CheckKind.RANGE, signal.name, detail))
         else:
             since = (s.time_ns - int(c.run_from_ns[i])) / 1e9

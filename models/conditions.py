@@ -30,7 +30,7 @@ class Conditions(Struct):
     """First usable values: squares and products are taken around them."""
     mode: Vector
     lagging: Vector
-    """One row per lag: drivers, squares and products, mode places."""
+    """One row per lag: drivers, their curves (squares, products, in each judged mode), modes."""
     missing: int = 0
     """Readings in a row in which a driver once seen had no usable value."""
 
@@ -39,10 +39,16 @@ def empty(layout: Layout) -> Conditions:
     """Return conditions before the first reading."""
     count = len(layout.drivers)
     nowhere = np.full(count, np.nan)
-    width = count + count * (count + 1) // 2 + layout.slot_count
+    width = count + curves(layout) + layout.slot_count
     return Conditions(
         nowhere, nowhere.copy(), np.zeros(layout.slot_count), np.full((len(LAGS_S), width), np.nan)
     )
+
+
+def curves(layout: Layout) -> int:
+    """Return how many conditions bend the straight line of the drivers."""
+    count = len(layout.drivers)
+    return count * (count + 1) // 2 + count * len(layout.gain_slots)
 
 
 def advance(c: Conditions, layout: Layout, drivers: Vector, mode: Vector, dt_s: float) -> None:
@@ -56,7 +62,8 @@ def advance(c: Conditions, layout: Layout, drivers: Vector, mode: Vector, dt_s: 
     if mode.any():
         c.mode = mode
     u = np.nan_to_num(c.drivers - c.origin)
-    now = np.concatenate([u, np.outer(u, u)[layout.pairs], c.mode])
+    gains = np.outer(c.mode[layout.gain_slots], u).ravel()
+    now = np.concatenate([u, np.outer(u, u)[layout.pairs], gains, c.mode])
     with np.errstate(divide="ignore"):
         keep = np.exp(-dt_s / LAGS_S) if dt_s > 0 else np.where(LAGS_S > 0, 1.0, 0.0)
     started = not np.isnan(c.lagging[0, :1]).any()

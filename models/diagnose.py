@@ -15,6 +15,8 @@ SATURATION_SIGMAS = 6.0
 """About the alarm level: below it a deviation counts in proportion, far above it as full."""
 NOTABLE_SIGMAS = 3.0
 """From here on a deviation is named as evidence."""
+MAX_SIGMAS = 1000.0
+"""Beyond this, more makes no difference."""
 _TOLERANCE = 0.35
 """Standard deviation of a saturated deviation around what a fault predicts."""
 _SURPRISE = 0.05
@@ -61,7 +63,7 @@ def _signed(
     blamed = {c.signal for c in checks}
     known = {s.name for s in machine.with_role(Role.RESPONSE)} - blamed
     return {
-        d.signal: d.sigmas * _sign(d.direction)
+        d.signal: min(d.sigmas, MAX_SIGMAS) * _sign(d.direction)
         for d in deviations
         if d.signal in known and math.isfinite(d.sigmas)
     }

@@ -55,10 +55,11 @@ def smooth(v: Verdict, r: Reference, lagging: Vector, y: Vector, alpha: float) -
     v.leverage += alpha * (np.maximum(leverage, 0.0) - v.leverage)
 
 
-def spread(v: Verdict, r: Reference, time_ns: int) -> Vector:
+def spread(v: Verdict, r: Reference, time_ns: int, settings: Settings) -> Vector:
     """Return the expected deviation of each smoothed residual, in sigmas of one reading."""
     age_s = min(abs(time_ns - r.middle_ns) / 1e9, r.span_s)
-    wide: Vector = np.sqrt(r.smooth_sigma**2 + v.leverage + r.drift * age_s)
+    wrong = settings.model_error * (v.expected - r.middle) / r.sigma
+    wide: Vector = np.sqrt(r.smooth_sigma**2 + v.leverage + r.drift * age_s + wrong**2)
     return wide
 
 

@@ -198,7 +198,7 @@ class Monitor:
         if found is None:
             st.commissioning = self._fresh().commissioning
             return
-        checks.commission(st.checks)
+        checks.commission(st.checks, self._layout)
         st.commissioning, st.reference = None, found
         st.verdict = judge.empty(int(found.usable.sum()))
 
@@ -222,7 +222,7 @@ class Monitor:
         y = s.usable[: len(self._layout.responses)][r.usable]
         alpha = reference.weight(dt_s, r.interval_s, settings)
         judge.smooth(v, r, st.conditions.lagging, y, alpha)
-        wide = judge.spread(v, r, s.time_ns)
+        wide = judge.spread(v, r, s.time_ns, settings)
         sigma = v.smoothed / wide
         here = judge.judged(v, wide, r, settings)
         known = (r.places_seen[st.mode > 0] >= reference.known_from(settings)).all()

@@ -15,11 +15,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.conditions import LAGS_S, regressors
+from models.conditions import LAGS_S, curves, regressors
 from models.sample import Layout, Vector
 from models.settings import Settings
 
 FOLDS = 6
+FEW = 0.5
 CLIP = 8.0
 """One reading counts at most this many sigmas, so that a spike passes quickly."""
 CORRELATED = 3.0
@@ -38,6 +39,8 @@ class Reference(Struct):
     """The lags that explain the response, as indices of the ladder."""
     centre: Vector
     """Mean conditions."""
+    middle: Vector
+    """Mean response."""
     weights: Vector
     inverse: Vector
     """Inverse precision of the weights, in units of the noise variance."""
@@ -68,6 +71,7 @@ class _Series(Struct):
     ages: Vector
     """Seconds from the middle of commissioning."""
     prior: Vector
+    model_error: float
     interval_s: float
     white: float
     """Variance that smoothing leaves of noise without memory."""
@@ -138,6 +142,7 @@ def fit(
         first=first,
         second=second,
         centre=centre,
+        middle=middle,
         weights=weights,
         inverse=np.stack([f.inverse for f in found]),
         sigma=np.array([f.sigma for f in found]),
@@ -163,7 +168,8 @@ def _series(
     ages = np.abs((times_ns - times_ns[0]) / 1e9 - span_s / 2)
     alpha = weight(interval_s, interval_s, settings)
     prior = _prior(layout, settings)
-    return _Series(alphas, ages, prior, interval_s, alpha / (2 - alpha)), span_s
+    series = _Series(alphas, ages, prior, settings.model_error, interval_s, alpha / (2 - alpha))
+    return series, span_s
 
 
 def choose_lags(
@@ -196,11 +202,9 @@ def choose_lags(
 
 def _prior(layout: Layout, settings: Settings) -> Vector:
     """Return the prior's precision of the weights, in units of one reading's noise."""
-    count = len(layout.drivers)
-    squares = count * (count + 1) // 2
     parts = (
-        (count, settings.driver_sigmas),
-        (squares, settings.curve_sigmas),
+        (len(layout.drivers), settings.driver_sigmas),
+        (curves(layout), settings.curve_sigmas),
         (layout.slot_count, settings.mode_sigmas),
     )
     one = np.concatenate([np.full(n, sigmas**-2.0) for n, sigmas in parts])
@@ -240,8 +244,10 @@ def _explain(phi: Vector, y: Vector, series: _Series) -> _Explained:
     for _ in range(3):
         weights, inverse, outside, leverage = _regress(phi, y[:, None], series.prior, correlated)
         sigma = _robust(outside[:, 0] / np.sqrt(1 + leverage), y)
-        drift = _drift((y - phi @ weights[:, 0]) / sigma, series.interval_s)
+        explained = phi @ weights[:, 0]
+        drift = _drift((y - explained) / sigma, series.interval_s)
         unknown = smooth(leverage, series.alphas) + drift * series.ages
+        unknown += (series.model_error * explained / sigma) ** 2
         residual = smooth(np.clip(outside[:, 0] / sigma, -CLIP, CLIP), series.alphas)
         share = max(float(np.mean(residual**2 / (1 + unknown / share))), series.white)
         correlated = float(np.clip(share / series.white, 1.0, 50.0))
@@ -310,7 +316,7 @@ def _levels(
     t2 = np.sqrt(np.einsum("ij,jk,ik->i", smoothed, np.linalg.inv(correlation), smoothed))
     tail_all = max(1.0, float(np.quantile(t2, 0.9)) / chi(count, 1.2816))
     tail_one = max(1.0, float(np.quantile(np.abs(smoothed), 0.9)) / chi(1, 1.2816))
-    few = math.sqrt(1 + 2 * count / max(independent, 1.0))
+    few = math.sqrt(1 + FEW * count / max(independent, 1.0))
     levels = [0.0, *(tail_all * few * chi(d, settings.alarm_z) for d in range(1, count + 1))]
     many = settings.alarm_z + math.log(count) / settings.alarm_z
     return np.array(levels), tail_one * few * chi(1, many)

@@ -14,6 +14,10 @@ Vector = NDArray[np.floating[Any]]
 """Numbers of any shape."""
 
 
+RANGE_MARGIN = 0.02
+"""Share of a plausible range that noise may reach beyond it when a signal is pegged at its end."""
+
+
 class Layout:
     """Which signals of a machine type stand where; fixed for a monitor's life."""
 
@@ -25,12 +29,15 @@ class Layout:
         self.checked = machine.with_role(Role.RESPONSE) + drivers
         self.low = np.array([s.range[0] for s in self.checked], dtype=float)
         self.high = np.array([s.range[1] for s in self.checked], dtype=float)
+        self.margin = RANGE_MARGIN * (self.high - self.low)
         count = len(self.responses)
         self.driver_scale = (self.high - self.low)[count:] / 4
         self.pairs = np.triu_indices(len(self.drivers))
         self.slots = [_slots(s) for s in self.modes]
         self.slot_count = sum(len(s) + 1 for s in self.slots)
         self.judged_slots = _judged_slots(self.modes, self.slots)
+        self.gain_slots = np.flatnonzero(self.judged_slots)[1:] if self.modes else np.zeros(0, int)
+        """Judged modes beyond the first, in which a driver may act otherwise."""
 
     def fingerprint(self) -> list[list[str]]:
         """Return what a saved model depends on, readable in an error message."""
@@ -72,8 +79,10 @@ class Sample(Struct):
     """Responses, then drivers, as read, whatever their quality."""
     usable: Vector
     """The same, but NaN unless the quality is good and the value plausible."""
-    bad: NDArray[np.bool_]
-    """Outside the plausible range, or marked invalid by the device."""
+    outside: NDArray[np.bool_]
+    """Clearly outside the plausible range, by more than noise at its end can be."""
+    invalid: NDArray[np.bool_]
+    """Marked by the device as no valid value."""
     mode: Vector
     """One-hot places of the mode signals; all zero where the mode is missing."""
 
@@ -83,10 +92,11 @@ def sample(layout: Layout, reading: Reading) -> Sample:
     values, quality = reading.values, reading.quality
     raw = np.array([_number(values.get(s.name)) for s in layout.checked], dtype=float)
     marks = np.array([quality.get(s.name, Quality.GOOD) for s in layout.checked], dtype=np.int64)
-    outside = (raw < layout.low) | (raw > layout.high)
-    bad = outside | (marks == Quality.BAD)
-    usable = np.where(outside | (marks != Quality.GOOD), np.nan, raw)
-    return Sample(reading.time_ns, raw, usable, bad, _mode(layout, reading))
+    implausible = (raw < layout.low) | (raw > layout.high)
+    outside = (raw < layout.low - layout.margin) | (raw > layout.high + layout.margin)
+    usable = np.where(implausible | (marks != Quality.GOOD), np.nan, raw)
+    invalid = marks == Quality.BAD
+    return Sample(reading.time_ns, raw, usable, outside, invalid, _mode(layout, reading))
 
 
 def _number(value: object) -> float:

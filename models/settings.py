@@ -32,6 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The same for the curvature of the response."""
     mode_sigmas: float = 2.0
     """What a mode may do beyond its drivers, and what it leaves behind, if never seen."""
+    model_error: float = 0.02
+    """No model is exact: this share of what it explains may be wrong at any time."""
     unfamiliar: float = 2.0
     """A response is left out while conditions never seen widen its expectation so far that this
     many sigmas of one reading would pass as normal."""

@@ -120,7 +120,9 @@ def healthy(run: Run, judge: Judge, hours: float, seed: int, tally: Tally) -> No
                 named = rank(run.machine, a.deviations, a.checks)[0].fault
                 lead = [(d.signal, d.direction.value, round(d.sigmas, 1)) for d in a.deviations[:2]]
                 at = (run.now_ns - START_NS) / 3.6e12
-                tally.episodes.append(f"{run.sim.device} {at:.2f}h after {what}: {named} {lead}")
+                tally.episodes.append(
+                    f"{run.sim.device} {at:.2f}h after {what}: {named} {lead} {a.checks}"
+                )
             elif a.state is State.HEALTHY:
                 alarm = False
         left -= span

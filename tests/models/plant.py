@@ -18,7 +18,7 @@ from contract.telemetry import Reading
 
 START_NS = 1_800_000_000_000_000_000
 STEP_S = 5.0
-NOISE = {"flow": 0.5, "pressure": 0.02, "power": 0.1, "metal": 0.15, "vibration": 0.05}
+NOISE = {"flow": 0.7, "pressure": 0.04, "power": 0.3, "metal": 0.3, "vibration": 0.05}
 
 
 def machine() -> MachineType:
