@@ -98,13 +98,17 @@ def doctor(
 
 
 @app.command()
-def topic(site: str, device: str) -> None:
-    """Print a device's partition and its MQTT topics."""
+def topic(
+    site: str,
+    device: str,
+    channel: Annotated[str, typer.Argument(help="Which channel.")] = "telemetry",
+) -> None:
+    """Print a device's MQTT topic; the number in it is the device's partition."""
     from contract import topics  # noqa: PLC0415 - verbs load only what they need
 
-    print(f"partition {topics.partition(topics.name(device))} of {topics.PARTITIONS}")
-    for channel in topics.Channel:
-        print(topics.build(site, device, channel))
+    if channel not in list(topics.Channel):
+        raise Malformed(f"{channel!r} is no channel; there are: {', '.join(topics.Channel)}")
+    print(topics.build(site, device, topics.Channel(channel)))
 
 
 @app.command()

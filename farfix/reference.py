@@ -51,10 +51,7 @@ def topics_page() -> str:
 
 def messages_page() -> str:
     """Give the JSON schema of every message."""
-    parts = [
-        "# Messages\n\nJSON objects of at most 256 KiB. Unknown fields are ignored; `v` is the "
-        "version.\n"
-    ]
+    parts = ["# Messages\n\nJSON objects of at most 256 KiB; unknown fields are ignored.\n"]
     for kind in MESSAGES:
         schemas, components = msgspec.json.schema_components([kind])
         body = {"$ref": schemas[0]["$ref"], "$defs": components}
@@ -116,3 +113,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "machines.md": machines_page,
     "case.md": case_page,
 }
+
+
+if __name__ == "__main__":
+    for page in write(Path("docs/reference")):
+        print(page)

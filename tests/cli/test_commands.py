@@ -78,11 +78,12 @@ def test_what_makes_no_sense_ends_with_2_and_one_message(
     assert "Traceback" not in done.stderr
 
 
-def test_topic_prints_what_a_device_publishes_to(farfix: Farfix) -> None:
-    done = farfix("topic", "north", "pump-1")
-    assert done.returncode == 0
-    assert topics.build("north", "pump-1", topics.Channel.TELEMETRY) in done.stdout
-    assert f"partition {topics.partition('pump-1')} of 64" in done.stdout
+def test_topic_prints_just_the_topic_for_use_in_a_shell(farfix: Farfix) -> None:
+    for arguments, channel in (([], "telemetry"), (["command"], "command")):
+        done = farfix("topic", "north", "pump-1", *arguments)
+        assert done.returncode == 0
+        built = topics.build("north", "pump-1", topics.Channel(channel))
+        assert done.stdout == f"{built}\n"
 
 
 def test_a_verb_loads_no_other_program() -> None:
