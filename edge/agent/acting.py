@@ -12,7 +12,7 @@ from edge.adapters import releases
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
 from edge.agent import installing
-from edge.core import decode, orders
+from edge.core import decode, orders, schedule
 
 READBACK_TRIES = 3
 READBACK_PAUSE_S = 1.0
@@ -121,14 +121,17 @@ async def _pulse(device: Device, plan: orders.Pulse, before: float | None, clock
     deadline_ns = clock.elapsed_ns() + int(plan.confirm.within_s * 1e9)
     read, note = before, ""
     late = False
+    pause_s = CONFIRM_PAUSE_S
     while not late:
-        await clock.sleep(CONFIRM_PAUSE_S)
+        await clock.sleep(pause_s)
         late = clock.elapsed_ns() > deadline_ns
         try:
             read = (await device.read_values([signal]))[signal]
-            note = ""
+            note, pause_s = "", CONFIRM_PAUSE_S
         except Unreachable as error:
             note = f"; {error}"
+            timeout_s = clock.plant_ns(device.bus.timeout_s) / 1e9
+            pause_s = schedule.pause_s(timeout_s, plan.confirm.within_s / 10)
             continue
         if orders.confirmed(plan.confirm, before, read):
             return Outcome(AnswerStatus.DONE, readback={signal: read})

@@ -10,11 +10,12 @@ from contract.firmware import UpdateState, version_text
 from contract.telemetry import Quality
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
-from edge.core import orders, update
+from edge.core import orders, schedule, update
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 1.0
+SILENT_PAUSE_MAX_S = 10.0
 WRITE_TRIES = 3
 
 
@@ -79,7 +80,7 @@ async def _perform(
             await _put(device, block + offset, words, clock, once=step.once)
     else:
         await clock.sleep(PAUSE_S)
-    state = await _state(device, block)
+    state = await _state(device, block, clock)
     return update.advance(transfer, state, clock.elapsed_ns())
 
 
@@ -104,16 +105,23 @@ async def _put(device: Device, address: int, words: list[int], clock: Clock, *, 
                 return
             if attempt == WRITE_TRIES:
                 raise
-            await clock.sleep(PAUSE_S)
+            await _leave_alone(device, clock)
             continue
         return
 
 
-async def _state(device: Device, block: int) -> UpdateState | None:
+async def _state(device: Device, block: int, clock: Clock) -> UpdateState | None:
+    """Read where the bootloader stands; one that does not answer gets a pause."""
     try:
         return await device.read_update_state(block)
     except Unreachable:
+        await _leave_alone(device, clock)
         return None
+
+
+async def _leave_alone(device: Device, clock: Clock) -> None:
+    timeout_s = clock.plant_ns(device.bus.timeout_s) / 1e9
+    await clock.sleep(schedule.pause_s(timeout_s, SILENT_PAUSE_MAX_S))
 
 
 async def _try(device: Device, shown: set[str]) -> tuple[float | None, bool]:
@@ -129,10 +137,10 @@ async def _try(device: Device, shown: set[str]) -> tuple[float | None, bool]:
 async def _settle(device: Device, block: int, clock: Clock) -> UpdateState | None:
     """Wait until the device has made up its mind: an unconfirmed trial falls back by itself."""
     deadline_ns = clock.elapsed_ns() + int(update.PATIENCE_S[update.Phase.BOOTING] * 1e9)
-    state = await _state(device, block)
+    state = await _state(device, block, clock)
     while state in (None, UpdateState.TRIAL) and clock.elapsed_ns() < deadline_ns:
         await clock.sleep(PAUSE_S)
-        state = await _state(device, block)
+        state = await _state(device, block, clock)
     return state
 
 

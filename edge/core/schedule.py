@@ -60,6 +60,14 @@ def failed(
     return Schedule(schedule.interval_ns, now_ns + wait_ns, failures)
 
 
+def pause_s(timeout_s: float, most_s: float) -> float:
+    """Return how long a command leaves a device alone that did not answer.
+
+    Three timeouts leave its neighbours most of the bus; `most_s` keeps the command on time.
+    """
+    return min(3 * timeout_s, most_s)
+
+
 def _next_tick(schedule: Schedule, now_ns: int) -> int:
     missed = max(0, (now_ns - schedule.due_ns) // schedule.interval_ns)
     return schedule.due_ns + (missed + 1) * schedule.interval_ns

@@ -96,3 +96,6 @@ async def listening(broker: Mosquitto, identifier: str) -> AsyncIterator[Gateway
             yield gateway
         finally:
             task.cancel()
+            (ended,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(ended, Exception) and not isinstance(ended, aiomqtt.MqttError):
+                raise ended

@@ -43,10 +43,13 @@ class Rig:
     trusted_key: str = ""
     timeout_s: float = 2.0
     number: int = field(default_factory=lambda: next(_numbers))
-    scale: str = field(
-        default_factory=lambda: f"{SPEED}@{time.time_ns()}"  # noqa: TID251 - wall time is meant
-    )
+    speed: int = SPEED
+    origin_ns: int = field(default_factory=time.time_ns)  # noqa: TID251 - wall time is meant
     ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def scale(self) -> str:
+        return f"{self.speed}@{self.origin_ns}"
 
     @property
     def agent_name(self) -> str:
@@ -119,7 +122,11 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    broker: Mosquitto, folder: Path, *units: plant.Unit, timeout_s: float = 2.0
+    broker: Mosquitto,
+    folder: Path,
+    *units: plant.Unit,
+    timeout_s: float = 2.0,
+    speed: int = SPEED,
 ) -> AsyncIterator[Rig]:
     """Set up a plant with these units, numbered from 1, and a listening gateway."""
     numbered = dict(enumerate(units, 1))
@@ -127,4 +134,4 @@ async def rig(
         plant.running(numbered) as served,
         gateway.listening(broker, f"gateway-{next(_numbers)}") as heard,
     ):
-        yield Rig(broker, folder, numbered, served, heard, timeout_s=timeout_s)
+        yield Rig(broker, folder, numbered, served, heard, timeout_s=timeout_s, speed=speed)
