@@ -76,7 +76,7 @@ def _range(c: Checks, s: Sample, settings: Settings, *, judged: bool) -> None:
     """Count bad readings; a machine at rest may well read a little below zero."""
     bad = s.invalid | (s.outside & judged)
     good = ~np.isnan(s.usable)
-    c.bad = np.clip(c.bad + np.where(bad, 1, 0) - good, 0, settings.confirm_samples)
+    c.bad = np.minimum(np.maximum(c.bad + bad - good, 0), settings.confirm_samples)
     c.outside = (c.outside & (c.bad > 0)) | (c.bad >= settings.confirm_samples)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.sample import Layout, Vector
 
 LAGS_S = np.array([0.0, 10.0, 20.0, 40.0, 80.0, 120.0, 180.0, 260.0, 400.0, 700.0, 1300.0])
+_RATES = 1.0 / np.maximum(LAGS_S, 1e-9)
 
 
 Lag = int | NDArray[np.integer[Any]]
@@ -61,13 +62,14 @@ def advance(c: Conditions, layout: Layout, drivers: Vector, mode: Vector, dt_s: 
     c.origin = np.where(np.isnan(c.origin), c.drivers, c.origin)
     if mode.any():
         c.mode = mode
-    u = np.nan_to_num(c.drivers - c.origin)
+    u = c.drivers - c.origin
+    u = np.where(np.isnan(u), 0.0, u)
     gains = np.outer(c.mode[layout.gain_slots], u).ravel()
     now = np.concatenate([u, np.outer(u, u)[layout.pairs], gains, c.mode])
-    with np.errstate(divide="ignore"):
-        keep = np.exp(-dt_s / LAGS_S) if dt_s > 0 else np.where(LAGS_S > 0, 1.0, 0.0)
-    started = not np.isnan(c.lagging[0, :1]).any()
-    c.lagging = now + keep[:, None] * (c.lagging - now) if started else np.tile(now, (len(keep), 1))
+    keep = np.exp(-dt_s * _RATES)[:, None]
+    fresh = np.isnan(c.lagging)
+    c.lagging = np.where(fresh, now, now + keep * (c.lagging - now))
+    c.lagging[0] = now
 
 
 def regressors(lagging: Vector, first: Lag, second: Lag, centre: Vector) -> Vector:

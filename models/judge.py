@@ -47,7 +47,7 @@ def smooth(v: Verdict, r: Reference, lagging: Vector, y: Vector, alpha: float) -
     """Take one reading's residuals in."""
     phi = regressors(lagging, r.first, r.second, r.centre)
     v.expected = (phi * r.weights).sum(axis=1)
-    z = np.clip((y - v.expected) / r.sigma, -CLIP, CLIP)
+    z = np.minimum(np.maximum((y - v.expected) / r.sigma, -CLIP), CLIP)
     fresh = ~np.isnan(z)
     v.smoothed += alpha * np.where(fresh, z - v.smoothed, 0.0)
     v.stale = np.where(fresh, 0, np.minimum(v.stale + 1, STALE_SAMPLES))
@@ -73,8 +73,8 @@ def judged(v: Verdict, wide: Vector, r: Reference, settings: Settings) -> NDArra
 def score(r: Reference, sigma: Vector, here: NDArray[np.bool_]) -> float:
     """Return the score of the responses that are judged; 1.0 is the alarm level."""
     deviation = sigma[here]
-    correlation = r.correlation if here.all() else r.correlation[np.ix_(here, here)]
-    t2 = float(deviation @ np.linalg.solve(correlation, deviation))
+    precision = r.precision if here.all() else np.linalg.inv(r.correlation[np.ix_(here, here)])
+    t2 = float(deviation @ precision @ deviation)
     everything = np.sqrt(max(t2, 0.0)) / r.level_all[len(deviation)]
     return float(max(everything, np.abs(deviation).max() / r.level_one))
 

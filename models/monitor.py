@@ -164,6 +164,8 @@ class Monitor:
             st.mode = s.mode
         count = len(layout.responses)
         conditions.advance(st.conditions, layout, s.usable[count:], s.mode, dt_s)
+        if self._jumped():
+            st.settled_ns = max(st.settled_ns, s.time_ns + int(settings.settle_s * 1e9))
         known = s.mode.any() or not st.mode.any()
         running = bool(known and layout.judged_slots[st.mode > 0].all())
         settled = running and s.time_ns >= st.settled_ns
@@ -176,6 +178,14 @@ class Monitor:
         if not settled or st.conditions.missing > DRIVER_GAP_SAMPLES:
             return self._answer(s, None)
         return self._judge(st.reference, s, dt_s)
+
+    def _jumped(self) -> bool:
+        """Tell whether a driver has moved faster than ever in commissioning."""
+        r = self._state.reference
+        if r is None:
+            return False
+        gap = reference.ahead(self._state.conditions.lagging, self._layout)
+        return bool((np.abs(gap) > r.jump).any())
 
     def _commission(self, s: Sample, dt_s: float) -> None:
         st, settings = self._state, self._settings

@@ -20,11 +20,14 @@ from models.sample import Layout, Vector
 from models.settings import Settings
 
 FOLDS = 6
-FEW = 0.5
+FEW = 1.0
 CLIP = 8.0
 """One reading counts at most this many sigmas, so that a spike passes quickly."""
 CORRELATED = 3.0
 """Readings that carry as much news as one independent reading, before it has been measured."""
+JUMP_LAG = int(np.argmax(LAGS_S >= 40))
+JUMP_MARGIN = 1.25
+"""A driver may move this much faster than in commissioning before it counts as a jump."""
 SECOND_LAG_GAIN = 0.98
 """A second lag must lower the held-out error at least this much."""
 
@@ -50,8 +53,12 @@ class Reference(Struct):
     """Standard deviation of the smoothed residual, in sigmas of one reading."""
     correlation: Vector
     """Of the smoothed residuals."""
+    precision: Vector
+    """Inverse of the correlation."""
     drift: Vector
     """Random-walk rate of the residual in sigma^2 per second."""
+    jump: Vector
+    """How far each driver may run ahead of its lagging self; it went no further."""
     interval_s: float
     middle_ns: int
     span_s: float
@@ -148,7 +155,9 @@ def fit(
         sigma=np.array([f.sigma for f in found]),
         smooth_sigma=np.array([f.smooth_sigma for f in found]),
         correlation=correlation,
+        precision=np.linalg.inv(correlation),
         drift=np.array([f.drift for f in found]),
+        jump=JUMP_MARGIN * np.abs(ahead(lagging, layout)).max(axis=0),
         interval_s=series.interval_s,
         middle_ns=int(times_ns[0]) + int(span_s / 2 * 1e9),
         span_s=span_s,
@@ -170,6 +179,13 @@ def _series(
     prior = _prior(layout, settings)
     series = _Series(alphas, ages, prior, settings.model_error, interval_s, alpha / (2 - alpha))
     return series, span_s
+
+
+def ahead(lagging: Vector, layout: Layout) -> Vector:
+    """Return how far the drivers run ahead of what they were some forty seconds ago."""
+    count = len(layout.drivers)
+    gap: Vector = lagging[..., 0, :count] - lagging[..., JUMP_LAG, :count]
+    return gap
 
 
 def choose_lags(

@@ -25,7 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     clear_samples: int = 6
     """Judged readings in a row below ``clear_below`` before the alarm ends."""
     settle_s: float = 60.0
-    """Not judged for this long after a change of mode."""
+    """Not judged for this long after a change of mode or a jump of a driver."""
     driver_sigmas: float = 50.0
     """What a quarter of a driver's range may do to a response, in noise sigmas, if never seen."""
     curve_sigmas: float = 8.0
