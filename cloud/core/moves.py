@@ -121,7 +121,10 @@ def next_remedy(case: Case, note: Note, now_ns: int) -> Outcome:
 
 
 def decide(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
-    """Send the next remedy if everything allows it; else wait, ask, skip or give up."""
+    """Send the next remedy if everything allows it; else wait, ask, skip or give up.
+
+    A machine on its way back is not disturbed.
+    """
     step = case.step
     if now_ns < case.not_before_ns or promising(case.seen, now_ns, case.plan.timing.dwell_s):
         return case, ()

@@ -113,12 +113,11 @@ def _see(case: Case, event: Evidence, now_ns: int) -> tuple[Case, bool]:
 
 
 def observed(case: Case, event: Tick, now_ns: int) -> Outcome:
-    """Leave the fault the time to clear by itself; a machine on its way back is not disturbed."""
+    """Leave the fault the time to clear by itself."""
     late = overdue(case, now_ns)
     if late is not None:
         return late
-    watched = now_ns >= case.opened_ns + int(case.plan.observe_s * NS)
-    if not watched or evidence.promising(case.seen, now_ns, case.plan.timing.dwell_s):
+    if now_ns < case.opened_ns + int(case.plan.observe_s * NS):
         return case, ()
     return decide(case, event.fleet, now_ns)
 

@@ -1,10 +1,8 @@
 """A case under test: built with sane defaults, moved by events at seconds since its opening."""
 
-from msgspec import structs
-
 from cloud.core import case as life
 from cloud.core.limits import Fleet
-from cloud.core.states import Attempt, Case, Effect, Mode, Phase, Plan, Step, Timing
+from cloud.core.states import Attempt, Effect, Mode, Phase, Plan, Step, Timing
 from contract.commands import AnswerStatus
 from contract.faults import Hypothesis, Severity
 from contract.tickets import EscalationReason
@@ -153,7 +151,3 @@ def verifying(*remedies: str) -> Scene:
     scene.answer(130)
     assert scene.phase() is Phase.VERIFYING
     return scene
-
-
-def changed(case: Case, **fields: object) -> Case:
-    return structs.replace(case, **fields)

@@ -161,6 +161,15 @@ def test_a_device_that_cannot_be_reached_is_asked_again_a_few_times() -> None:
     assert len(scene.sent()) == 3
 
 
+def test_a_machine_that_comes_back_while_held_is_not_disturbed() -> None:
+    scene = fixing("restart", "flush")
+    scene.answer(130, AnswerStatus.REFUSED)
+    scene.healthy(132, 172)
+    assert scene.tick(175) == []
+    scene.healthy(192, 312)
+    assert scene.phase() is Phase.SELF_CLEARED
+
+
 def test_no_answer_is_not_a_no() -> None:
     scene = fixing("restart", "flush")
     assert scene.tick(720 + 59) == []
