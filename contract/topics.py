@@ -31,7 +31,8 @@ class Channel(StrEnum):
     ANSWER = "answer"
     """Edge agent -> gateway: an `Answer` to a command. QoS 1."""
     ACK = "ack"
-    """Gateway -> edge agent: an `Ack`; what it covers may leave the spool. QoS 1."""
+    """Gateway -> edge agent: an `Ack`; what it covers may leave the spool. QoS 0:
+    a sender that misses one repeats its oldest batch and is acknowledged again."""
     COMMAND = "command"
     """Gateway -> edge agent: a `Command`. QoS 1, never retained."""
     FAULT = "fault"

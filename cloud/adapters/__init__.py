@@ -1,0 +1,1 @@
+"""Doors to the outside: broker, databases, webhooks, clock. Foreign errors end here."""

@@ -94,8 +94,10 @@ class Link:
                 payload = message.payload
                 yield str(message.topic), payload if isinstance(payload, bytes) else b""
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Send one message at QoS 1 and wait until the broker has it.
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1
+    ) -> None:
+        """Send one message; at QoS 1 wait until the broker has it.
 
         Raises:
             Unreachable: not connected, or the broker did not confirm in time.
@@ -106,7 +108,7 @@ class Link:
         if self._client is None:
             raise Unreachable("the broker is not connected")
         try:
-            await self._client.publish(topic, payload, qos=1, retain=retain)
+            await self._client.publish(topic, payload, qos=qos, retain=retain)
         except aiomqtt.MqttError as error:
             raise Unreachable(f"the broker did not take {topic}: {error}") from error
 

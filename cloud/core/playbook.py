@@ -19,7 +19,7 @@ from cloud.core.limits import Limits
 from cloud.core.states import Diagnosis, Mode, Plan, Step, Timing
 from contract.errors import Malformed
 from contract.faults import NO_DATA, UNKNOWN, Deviation, Hypothesis, Severity
-from contract.machines import MachineType
+from contract.machines import FaultSpec, MachineType
 from contract.telemetry import Name
 from contract.tickets import EscalationReason
 
@@ -41,7 +41,9 @@ class Policy(_Table, frozen=True, kw_only=True):
     consider_share: Share = 0.25
     """Remedies of a further hypothesis are planned if it is at least so probable."""
     safety_share: Share = 0.4
-    """A dangerous hypothesis at least so probable makes the case unsafe."""
+    """A dangerous hypothesis at least so probable makes the case unsafe ..."""
+    safety_sigmas: Annotated[float, Meta(ge=0, le=100)] = 4.0
+    """... if its heaviest symptom itself deviates so far: no danger is made of a faint pattern."""
     due_h: dict[Tier, dict[Severity, Hours]]
     """By tier and severity: hours from the fault until the machine must run again."""
     on_site_lead_h: dict[Tier, Hours]
@@ -192,6 +194,7 @@ def diagnosis(
         if (spec := machine.fault(h.fault))
         and spec.safety
         and (h is ranked[0] or h.probability >= policy.safety_share)
+        and _apparent(spec, deviations, policy.safety_sigmas)
     ]
     spec = dangers[0] if dangers else top
     title = "The machine has gone silent" if ranked[0].fault == NO_DATA else "Unknown fault"
@@ -202,6 +205,17 @@ def diagnosis(
         safety=bool(dangers),
         hypotheses=ranked,
         deviations=deviations,
+    )
+
+
+def _apparent(spec: FaultSpec, deviations: list[Deviation], sigmas: float) -> bool:
+    """Tell whether the fault's heaviest symptom is plainly there; a failing check always is."""
+    if not spec.symptoms:
+        return True
+    key = max(spec.symptoms, key=lambda symptom: symptom.weight)
+    return any(
+        d.signal == key.signal and d.direction is key.direction and d.sigmas >= sigmas
+        for d in deviations
     )
 
 

@@ -61,6 +61,8 @@ DECISIONS: Mapping[Action, Callable[[str, str], Event]] = {
 }
 LOOK_NS = 30 * 10**9
 """The diagnosis of an open case is looked at again so often: evidence grows by the minute."""
+FADED = 0.9
+"""Below this share of its highest score an alarm is fading, and its pattern with it."""
 REST_NS = 3600 * 10**9
 """After people ended a case, the same alarm opens a new one at the earliest so much later."""
 
@@ -78,7 +80,7 @@ class Desk:
         self._open: dict[str, Case] = {}
         self._dirty: set[str] = set()
         self._resting: dict[str, int] = {}
-        self._looked: dict[str, int] = {}
+        self._looked: dict[str, tuple[int, float]] = {}
         for row in parts.store.open_cases():
             self._open[row.device] = rules.decode_case(row.data)
             self._versions[row.case_id] = row.version
@@ -94,10 +96,19 @@ class Desk:
         policy = self._playbooks.policy
         found = playbook.diagnosis(machine, ranked, assessment.deviations, policy)
         if case is None and now_ns >= self._resting.get(device, 0):
+            self._looked[device] = now_ns, assessment.score or 0.0
             self._begin(device, found, now_ns)
-        elif case is not None and now_ns >= self._looked.get(device, 0) + LOOK_NS:
-            self._looked[device] = now_ns
+        elif case is not None and self._sharper(device, assessment, now_ns):
             self._apply(case, Diagnosed(found, self._plan(device, found, case.opened_ns)), now_ns)
+
+    def _sharper(self, device: str, assessment: Assessment, now_ns: int) -> bool:
+        """Tell whether it is time to look again: a picture that fades makes nothing clearer."""
+        looked_ns, clearest = self._looked.get(device, (0, 0.0))
+        score = assessment.score or 0.0
+        if now_ns < looked_ns + LOOK_NS or score < FADED * clearest:
+            return False
+        self._looked[device] = now_ns, max(score, clearest)
+        return True
 
     def evidence(self, device: str, measured_ns: int, *, healthy: bool) -> None:
         """Show the device's open case, if there is one, that it is well or not."""
@@ -211,7 +222,6 @@ class Desk:
             now_ns=now_ns,
         )
         metrics.opened_cases.inc()
-        self._looked[device] = now_ns
         self._save(case, effects, now_ns)
 
     def _apply(self, case: Case, event: Event, now_ns: int) -> Case:

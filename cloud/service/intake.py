@@ -26,11 +26,13 @@ MAX_AHEAD_NS = int(rules.Limits().ahead_max_s * 1e9)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A batch that passed all checks, with what came in."""
+    """A batch that could be read, with what came in."""
 
     topic: Topic
     batch: TelemetryBatch
     payload: bytes
+    problem: str = ""
+    """Why it is not used; it is acknowledged all the same, or its sender would repeat it."""
 
 
 class Intake:
@@ -103,11 +105,15 @@ class Intake:
 
     def _telemetry(self, topic: Topic, payload: bytes) -> Batch:
         batch = codec.decode(payload, TelemetryBatch)
-        batch.check()
         known = self._signals[self._assets[topic.device].machine_type]
         strangers = [signal for signal in batch.signals if signal not in known]
+        try:
+            batch.check()
+        except Malformed as error:
+            return Batch(topic, batch, payload, str(error))
         if len(strangers) == len(batch.signals):
-            raise Malformed(f"none of its signals belongs to the machine type: {strangers[:5]}")
+            problem = f"none of its signals belongs to the machine type: {strangers[:5]}"
+            return Batch(topic, batch, payload, problem)
         if strangers:
             reason = f"signals not of the machine type were left out: {strangers[:5]}"
             self.quarantine(str(topic), payload, reason)
@@ -126,12 +132,9 @@ class Intake:
             if not fresh:
                 metrics.repeated_batches.inc()
                 continue
-            if batch.times_ns[-1] > now_ns + MAX_AHEAD_NS:
-                ahead_s = (batch.times_ns[-1] - now_ns) / 1e9
-                reason = (
-                    f"its time is {ahead_s:.0f} s ahead of the gateway: check the sender's clock"
-                )
-                self.quarantine(str(item.topic), item.payload, reason)
+            problem = item.problem or _ahead(batch, now_ns)
+            if problem:
+                self.quarantine(str(item.topic), item.payload, problem)
                 continue
             entries.append(
                 Entry(device, item.topic.site, batch.boot, batch.sequence, now_ns, item.payload)
@@ -150,7 +153,17 @@ class Intake:
 
     async def _acknowledge(self, site: str, device: str, boot: str, sequence: int) -> None:
         ack = Ack(boot=boot, sequence=sequence)
+        topic = topics.build(site, device, Channel.ACK)
         try:
-            await self._publish(topics.build(site, device, Channel.ACK), codec.encode(ack))
+            # QoS 0: a lost acknowledgement only makes the sender repeat, and a slow broker must
+            # not hold up what comes in.
+            await self._publish(topic, codec.encode(ack), qos=0)
         except Unreachable as error:
             log.warning("acknowledgement for %s not sent: %s; it will ask again", device, error)
+
+
+def _ahead(batch: TelemetryBatch, now_ns: int) -> str:
+    ahead_ns = batch.times_ns[-1] - now_ns
+    if ahead_ns <= MAX_AHEAD_NS:
+        return ""
+    return f"its time is {ahead_ns / 1e9:.0f} s ahead of the gateway: check the sender's clock"

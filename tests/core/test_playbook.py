@@ -11,7 +11,7 @@ from cloud.core.limits import Limits
 from cloud.core.states import Diagnosis, Mode, Plan, Timing
 from contract import machines
 from contract.errors import Malformed
-from contract.faults import NO_DATA, UNKNOWN, Hypothesis, Severity
+from contract.faults import NO_DATA, UNKNOWN, Deviation, Direction, Hypothesis, Severity
 from contract.tickets import EscalationReason
 
 HOUR_NS = 3600 * 10**9
@@ -115,17 +115,19 @@ def test_deadlines_follow_tier_and_severity(
 
 
 def test_a_likely_danger_makes_the_case_unsafe() -> None:
-    def found(danger: float) -> Diagnosis:
+    def found(danger: float, sigmas: float = 4.0) -> Diagnosis:
         ranked = [
             Hypothesis("cavitation", 1 - danger, []),
             Hypothesis("discharge_overpressure", danger, []),
         ]
-        return playbook.diagnosis(PUMP, ranked, [], BOOKS.policy)
+        seen = [Deviation("discharge_pressure_bar", Direction.ABOVE, sigmas)]
+        return playbook.diagnosis(PUMP, ranked, seen, BOOKS.policy)
 
     assert found(0.4).safety
     assert found(0.4).fault == "discharge_overpressure"
     assert found(0.4).severity is Severity.CRITICAL
     assert not found(0.39).safety
+    assert not found(0.9, sigmas=3.9).safety, "a faint pattern is no danger"
 
 
 def test_no_hypothesis_at_all_is_an_unknown_fault() -> None:

@@ -66,7 +66,10 @@ def desk_of(made: Parts) -> Desk:
 
 
 def alarm(desk: Desk, fault: str = "cavitation", probability: float = 0.9) -> None:
-    seen = [Deviation("vibration_mm_s", Direction.ABOVE, 9.0, 6.0, 2.0)]
+    seen = [
+        Deviation("vibration_mm_s", Direction.ABOVE, 9.0, 6.0, 2.0),
+        Deviation("discharge_pressure_bar", Direction.ABOVE, 5.0, 6.1, 4.0),
+    ]
     assessment = Assessment(desk.now_ns(), State.ALARM, 2.0, seen, [], 1.0)
     ranked = [Hypothesis(fault, probability, []), Hypothesis("unknown", 1 - probability, [])]
     desk.alarm(DEVICE, assessment, ranked)

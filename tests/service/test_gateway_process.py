@@ -73,6 +73,18 @@ def test_a_clock_that_jumps_ahead_is_quarantined_and_acknowledged(
     assert ahead_ns not in gateway.stored("bad-pump-1")
 
 
+def test_a_batch_that_cannot_be_used_does_not_block_its_sender(
+    world: tuple[Gateway, Plant],
+) -> None:
+    gateway, plant = world
+    time_ns = now_ns()
+    plant.send("bad-pump-1", 1, time_ns, boot="stuck", values=[[1.0]])
+    plant.send("bad-pump-1", 2, time_ns, boot="stuck")
+    until(lambda: plant.acks.get(("bad-pump-1", "stuck")) == 2, "acknowledgement of both")
+    until(lambda: time_ns in gateway.stored("bad-pump-1"), "the good one")
+    assert any("must have 1 rows of 3" in reason for reason in gateway.quarantined())
+
+
 def test_a_signal_of_another_unit_is_left_out_and_the_rest_is_kept(
     world: tuple[Gateway, Plant],
 ) -> None:
