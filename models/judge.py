@@ -12,6 +12,7 @@ from models.settings import Settings
 
 MAX_DEVIATIONS = 8
 LEADING_SIGMAS = 4.0
+"""A response this far out when the alarm is raised must be seen again before it can end."""
 STALE_SAMPLES = 10
 """A response without a value for so many judged readings is left out of the score."""
 

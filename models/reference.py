@@ -20,7 +20,6 @@ from models.sample import Layout, Vector
 from models.settings import Settings
 
 FOLDS = 6
-FEW = 1.0
 CLIP = 8.0
 """One reading counts at most this many sigmas, so that a spike passes quickly."""
 CORRELATED = 3.0
@@ -129,6 +128,21 @@ def fit(
     if not usable.any():
         return None
     y = _filled(responses[:, usable])
+    try:
+        found = _reference(times_ns, lagging, y, settings, layout)
+    except np.linalg.LinAlgError:
+        return None
+    found.usable = usable
+    return found if np.isfinite([*found.level_all, found.level_one]).all() else None
+
+
+def _reference(
+    times_ns: NDArray[np.int64],
+    lagging: Vector,
+    y: Vector,
+    settings: Settings,
+    layout: Layout,
+) -> Reference:
     middle = y.mean(axis=0)
     y = y - middle
     series, span_s = _series(times_ns, layout, settings)
@@ -145,7 +159,7 @@ def fit(
     weights = np.stack([f.weights for f in found])
     weights[:, 0] += middle
     return Reference(
-        usable=usable,
+        usable=np.ones(y.shape[1], dtype=bool),
         first=first,
         second=second,
         centre=centre,
@@ -332,7 +346,7 @@ def _levels(
     t2 = np.sqrt(np.einsum("ij,jk,ik->i", smoothed, np.linalg.inv(correlation), smoothed))
     tail_all = max(1.0, float(np.quantile(t2, 0.9)) / chi(count, 1.2816))
     tail_one = max(1.0, float(np.quantile(np.abs(smoothed), 0.9)) / chi(1, 1.2816))
-    few = math.sqrt(1 + FEW * count / max(independent, 1.0))
+    few = math.sqrt(1 + count / max(independent, 1.0))
     levels = [0.0, *(tail_all * few * chi(d, settings.alarm_z) for d in range(1, count + 1))]
     many = settings.alarm_z + math.log(count) / settings.alarm_z
     return np.array(levels), tail_one * few * chi(1, many)
