@@ -7,6 +7,7 @@ holds ``skab``.
 
 import csv
 import os
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ def _stream(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with path.open() as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     columns = [c for c in rows[0] if c not in ("datetime", "anomaly", "changepoint")]
+    times = [datetime.fromisoformat(r["datetime"]) for r in rows]
     detector = make(columns, WARMUP)
     alarm = [
-        detector.step(float(i), np.array([float(r[c]) for c in columns]))[1]
-        for i, r in enumerate(rows)
+        detector.step((at - times[0]).total_seconds(), np.array([float(r[c]) for c in columns]))[1]
+        for at, r in zip(times, rows, strict=True)
     ]
     label = [float(r["anomaly"]) > 0 for r in rows]
     return np.array(label[WARMUP:]), np.array(alarm[WARMUP:], dtype=bool)
