@@ -171,11 +171,11 @@ def fault(run: Run, judge: Judge, code: str, tally: Tally) -> None:
 
 
 def evaluate(
-    kind: type[Machine], machine: MachineType, hours: float, seeds: int
+    kind: type[Machine], machine: MachineType, hours: float, seeds: range
 ) -> dict[str, Tally]:
     """Return one tally per detector."""
     tallies = {"farfix": Tally(), "always": Tally(), "never": Tally()}
-    for seed in range(seeds):
+    for seed in seeds:
         start = Run(kind, machine, seed)
         monitor = Monitor(machine)
         for _ in range(3 * 3600):
@@ -227,11 +227,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--type", default="")
     args = parser.parse_args()
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
     for name, kind in MACHINES.items():
         if args.type in ("", name):
-            show(name, evaluate(kind, library()[name], args.hours, args.seeds))
+            show(name, evaluate(kind, library()[name], args.hours, seeds))
 
 
 if __name__ == "__main__":
