@@ -8,6 +8,8 @@ READY := $(VENV)/.ready
 ARGS ?=
 # Flat package names: never import from whatever folder happens to be the current one.
 export PYTHONSAFEPATH := 1
+# The detector's matrices are small: BLAS threads would only wait for each other.
+export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check fix docs secrets constraints clean
