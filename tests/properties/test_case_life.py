@@ -25,19 +25,21 @@ from tests.core.scenes import HOUR_S, diagnosed, ns, planned, remedy
 
 NAMES = ("restart", "flush", "update", "derate")
 BEFORE_SENDING = (Phase.OBSERVING, Phase.AWAITING_APPROVAL, Phase.HOLDING)
+UNANSWERED = (Reply.WAITING, Reply.NO_ANSWER)
 WAITS_FOR_PEOPLE = (Phase.DISPATCHED, *TERMINAL)
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    names = draw(st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
+    names = draw(st.permutations(NAMES))[: draw(st.sampled_from([0, 1, 2, 3, 3, 3]))]
     made = planned(*names, mode=draw(st.sampled_from(Mode)), deadline_s=draw(deadlines))
     steps = [remedy(name, high_risk=name == "update") for name in names]
     return structs.replace(made, steps=steps)
 
 
-deadlines = st.sampled_from([300, 1200, 4 * HOUR_S, 8 * HOUR_S])
+deadlines = st.sampled_from([300, 1200, 4 * HOUR_S, 8 * HOUR_S, 8 * HOUR_S])
 faults = st.sampled_from(["cavitation", "clogged", "no_data"])
+rarely = st.sampled_from([False] * 7 + [True])
 spans = st.one_of(st.integers(0, 90), st.integers(0, 4000))
 fleets = st.builds(
     Fleet,
@@ -51,8 +53,8 @@ fleets = st.builds(
 class CaseLife(RuleBasedStateMachine):
     """Feeds one case with everything that can happen, in any order and at any time."""
 
-    @initialize(plan=plans(), fault=faults, safety=st.sampled_from([False, False, False, True]))
-    def open(self, plan: Plan, fault: str, *, safety: bool) -> None:
+    @initialize(plan=plans(), fault=faults, safety=rarely, failed=st.integers(0, 2))
+    def open(self, plan: Plan, fault: str, failed: int, *, safety: bool) -> None:
         self.at_s = 0
         self.case, effects = life.open_case(
             case_id="c",
@@ -66,6 +68,11 @@ class CaseLife(RuleBasedStateMachine):
         self.effects: list[Effect] = list(effects)
         self.healthy_ns: list[int] = []
         self.sick_ns: list[int] = []
+        for _ in range(failed):
+            self.press_on()
+            self.sick_till_judged()
+        if failed:
+            self.press_on()
 
     def feed(self, event: life.Event) -> Case:
         before = self.case
@@ -94,6 +101,7 @@ class CaseLife(RuleBasedStateMachine):
         self.at_s += span_s
         self.show(self.at_s, healthy=healthy)
 
+    @precondition(lambda self: self.case.attempts)
     @rule(times=st.integers(4, 30))
     def healthy_for_a_while(self, times: int) -> None:
         for _ in range(times):
@@ -112,7 +120,7 @@ class CaseLife(RuleBasedStateMachine):
         """The machine stays sick, and a person agrees: leads to the next command, if any."""
         before = len(self.case.attempts)
         for _ in range(20):
-            if self.case.phase in REMOTE and len(self.case.attempts) == before:
+            if self.case.phase in BEFORE_SENDING and len(self.case.attempts) == before:
                 self.feed(life.Approved("Ada"))
                 self.evidence_and_tick(healthy=False)
 
@@ -122,6 +130,7 @@ class CaseLife(RuleBasedStateMachine):
         """The machine stays sick: leads to the end of the attempt."""
         for _ in range(40):
             if self.case.phase in (Phase.FIXING, Phase.VERIFYING):
+                self.old_answers_change_nothing()
                 self.evidence_and_tick(healthy=False)
 
     def evidence_and_tick(self, *, healthy: bool) -> None:
@@ -139,17 +148,29 @@ class CaseLife(RuleBasedStateMachine):
     @rule(status=st.sampled_from(AnswerStatus), span_s=st.integers(0, 700), age_s=spans)
     def answer(self, status: AnswerStatus, span_s: int, age_s: int) -> None:
         self.at_s += span_s
+        self.old_answers_change_nothing()
         at_ns = ns(self.at_s - age_s)
         self.feed(life.CommandFinished(self.case.attempt.command_id, status, at_ns))
 
-    @precondition(lambda self: len(self.case.attempts) > 1)
-    @rule(status=st.sampled_from(AnswerStatus), data=st.data())
-    def old_answer_changes_nothing(self, status: AnswerStatus, data: st.DataObject) -> None:
-        old = data.draw(st.sampled_from(self.case.attempts[:-1]))
-        before = self.feed(life.CommandFinished(old.command_id, status, ns(self.at_s)))
-        assert self.case == before
+    @precondition(lambda self: self.case.phase is Phase.FIXING)
+    @rule(lag_s=st.integers(0, 100))
+    def cure(self, lag_s: int) -> None:
+        """The command is done, and the machine soon stays healthy."""
+        self.at_s += 1
+        self.show(self.at_s, healthy=False)
+        self.answer(AnswerStatus.DONE, span_s=1, age_s=0)
+        self.at_s += lag_s
+        self.healthy_for_a_while(22)
 
-    @rule(plan=plans(), fault=faults, safety=st.sampled_from([False, False, False, True]))
+    def old_answers_change_nothing(self) -> None:
+        answered = [a for a in self.case.attempts if a.reply not in UNANSWERED]
+        for attempt in {a.command_id: a for a in [*self.case.attempts[:-1], *answered]}.values():
+            for status in AnswerStatus:
+                event = life.CommandFinished(attempt.command_id, status, ns(self.at_s))
+                before = self.feed(event)
+                assert self.case == before
+
+    @rule(plan=plans(), fault=faults, safety=rarely)
     def diagnose(self, plan: Plan, fault: str, *, safety: bool) -> None:
         before = self.feed(life.Diagnosed(diagnosed(fault, safety=safety), plan))
         if before.attempts:
@@ -160,15 +181,16 @@ class CaseLife(RuleBasedStateMachine):
     def approve(self) -> None:
         self.feed(life.Approved("Ada"))
 
-    @rule(whole=st.sampled_from([False, False, True]))
+    @rule(whole=rarely)
     def reject(self, *, whole: bool) -> None:
         self.feed(life.Rejected("Ada", "no", whole))
 
     @rule(event=st.sampled_from([life.EscalationAsked("Ada"), life.Dismissed("Ada")]))
-    @precondition(lambda self: self.at_s > 1500)
+    @precondition(lambda self: self.at_s > 3000)
     def decide(self, event: life.Event) -> None:
         self.feed(event)
 
+    @precondition(lambda self: self.at_s > 3000)
     @rule()
     def report(self) -> None:
         self.feed(life.ReportReceived(ClosingReport(finding="other")))
@@ -223,12 +245,13 @@ class CaseLife(RuleBasedStateMachine):
         if not hasattr(self, "case"):
             return
         before, timing = self.case, self.case.plan.timing
-        proven = evidence.proven(before.proof, timing.dwell_s, timing.min_samples)
+        run = before.seen if before.phase is Phase.FIXING else before.proof
+        proven = evidence.proven(run, timing.dwell_s, timing.min_samples)
         for _ in range(80):
             self.at_s += 600
             self.feed(life.Tick())
         assert self.case.phase in WAITS_FOR_PEOPLE
-        if not (before.phase is Phase.VERIFYING and proven):
+        if not (before.phase in (Phase.FIXING, Phase.VERIFYING) and proven):
             assert self.case.phase in (before.phase, Phase.DISPATCHED)
         self.exactly_a_dispatched_case_has_a_ticket()
 
