@@ -111,6 +111,8 @@ class Gateway:
         server = _Server(
             uvicorn.Config(app, host=config.http_host, port=config.http_port, log_level="warning")
         )
+        while self.watch.drain():  # noqa: ASYNC110 - what was seen before the stop counts before
+            await asyncio.sleep(0)  # time is judged
         loops = [
             self._parts.link.run(self.intake.receive),
             self.intake.run(),

@@ -41,7 +41,7 @@ def record(file: Path, rows: int, fault_from: int) -> None:
 @pytest.mark.journey
 def test_a_recorded_fault_is_found_and_ends_as_a_ticket(tmp_path: Path) -> None:
     file = tmp_path / "rig.csv"
-    record(file, rows=900, fault_from=500)
+    record(file, rows=1700, fault_from=500)  # longer than a case waits before a visit
     done = subprocess.run(
         [
             *(sys.executable, "-P", "-m", "farfix", "replay", str(file)),
@@ -59,7 +59,7 @@ def test_a_recorded_fault_is_found_and_ends_as_a_ticket(tmp_path: Path) -> None:
     found = [line for line in lines if "score up to" in line]
     assert len(found) == 1
     assert "2020-03-09 10:08:2" in found[0].split(" to ")[0]
-    assert "The file itself marks 2020-03-09 10:08:20 to 2020-03-09 10:14:59" in done.stdout
+    assert "The file itself marks 2020-03-09 10:08:20 to 2020-03-09 10:28:19" in done.stdout
     leading = next(line for line in lines if "leading signals" in line)
     assert "flow_l_min below" in leading
     assert "phase: dispatched, ticket rig-1-" in done.stdout

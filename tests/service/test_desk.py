@@ -148,7 +148,7 @@ def test_a_remedy_that_does_not_help_ends_in_one_ticket_that_tells_it(tmp_path: 
         alarm(desk)
         pass_minutes(desk, 3, healthy=False)
         answer(desk, made, AnswerStatus.DONE)
-        pass_minutes(desk, 9, healthy=False)
+        pass_minutes(desk, 19, healthy=False)  # two to settle, fifteen to verify
         found = ticket(made)
         assert found.reason is EscalationReason.VERIFICATION_FAILED
         assert [t.remedy for t in found.tried] == ["open_suction_valve"]
