@@ -20,7 +20,7 @@ from models.sample import Layout, Vector
 from models.settings import Settings
 
 FOLDS = 6
-CLIP = 8.0
+CLIP = 12.0
 """One reading counts at most this many sigmas, so that a spike passes quickly."""
 CORRELATED = 3.0
 """Readings that carry as much news as one independent reading, before it has been measured."""
@@ -156,6 +156,7 @@ def _reference(
     independent = len(y) * series.white / 2 / float(np.median([f.correlated for f in found]))
     correlation = _correlation(smoothed)
     levels, single = _levels(smoothed, correlation, independent, settings)
+    margin = settings.model_margin if layout.drivers else 1.0
     weights = np.stack([f.weights for f in found])
     weights[:, 0] += middle
     return Reference(
@@ -176,8 +177,8 @@ def _reference(
         middle_ns=int(times_ns[0]) + int(span_s / 2 * 1e9),
         span_s=span_s,
         places_seen=lagging[:, 0, lagging.shape[2] - layout.slot_count :].sum(axis=0),
-        level_all=levels,
-        level_one=single,
+        level_all=margin * levels,
+        level_one=margin * single,
     )
 
 

@@ -67,8 +67,8 @@ class Mode(StrEnum):
 class Timing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a case watches, waits and tries. The shipped defaults suit a poll of 5 s."""
 
-    observe_s: Seconds = 120.0
-    """A fault may clear by itself for so long before anything is tried."""
+    observe_s: Seconds = 180.0
+    """A fault may clear by itself, and its picture become clear, before anything is tried."""
     visit_observe_s: Seconds = 900.0
     """The same where nothing can be tried and a visit is next: it takes hours anyway."""
     silent_observe_s: Seconds = 900.0

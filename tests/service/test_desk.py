@@ -111,7 +111,7 @@ def test_a_fault_is_observed_repaired_verified_and_credited(tmp_path: Path) -> N
     with parts(tmp_path) as made:
         desk = desk_of(made)
         alarm(desk)
-        pass_minutes(desk, 3, healthy=False)
+        pass_minutes(desk, 4, healthy=False)
         (sent,) = commands(made)
         assert (sent.device, sent.command.name, sent.command.argument) == (
             DEVICE, "set_suction_valve", 100,
@@ -129,7 +129,7 @@ def test_a_restart_in_the_middle_goes_on_where_the_case_stood(tmp_path: Path) ->
     with parts(tmp_path) as made:
         desk = desk_of(made)
         alarm(desk)
-        pass_minutes(desk, 3, healthy=False)
+        pass_minutes(desk, 4, healthy=False)
     with parts(tmp_path) as made:  # whatever was only in memory is gone, as after kill -9
         desk = desk_of(made)
         assert phase(made) == Phase.FIXING
@@ -146,7 +146,7 @@ def test_a_remedy_that_does_not_help_ends_in_one_ticket_that_tells_it(tmp_path: 
     with parts(tmp_path) as made:
         desk = desk_of(made)
         alarm(desk)
-        pass_minutes(desk, 3, healthy=False)
+        pass_minutes(desk, 4, healthy=False)
         answer(desk, made, AnswerStatus.DONE)
         pass_minutes(desk, 19, healthy=False)  # two to settle, fifteen to verify
         found = ticket(made)
@@ -162,7 +162,7 @@ def test_nothing_is_sent_in_the_shipped_mode_until_a_person_agrees(tmp_path: Pat
     with parts(tmp_path, mode=None) as made:
         desk = desk_of(made)
         alarm(desk)
-        pass_minutes(desk, 4, healthy=False)
+        pass_minutes(desk, 5, healthy=False)
         assert (phase(made), commands(made)) == (Phase.AWAITING_APPROVAL, [])
         case_id = made.store.cases()[0].case_id
         asyncio.run(desk.decide(case_id, "approve", "operator", "looks right"))

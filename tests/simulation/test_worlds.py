@@ -77,7 +77,7 @@ def test_a_seed_tells_the_same_story_every_time() -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("seed", [147, 1384])
+@pytest.mark.parametrize("seed", [148, 655])
 def test_an_edge_that_forgets_ids_when_it_reboots_executes_twice(seed: int) -> None:
     assert run(seed).problems == []
     [problem] = run(seed, forget_ids=True).problems
