@@ -221,10 +221,10 @@ class Show:
 
     def _settled(self, now_ns: int) -> bool:
         details = list(self.details.values())
-        keys = {d.ticket_key for d in details if d.ticket_key is not None}
-        return report.settled(self.script, self.truth, details, now_ns) and keys <= set(
-            self.dispatch.tickets
-        )
+        # A ticket's key is its case; it counts when dispatch has it, not when it was decided.
+        keys = {d.case_id for d in details if d.phase == "dispatched"}
+        delivered = keys <= set(self.dispatch.tickets)
+        return delivered and report.settled(self.script, self.truth, details, now_ns)
 
     def linger(self) -> None:
         """Keep everything running until Ctrl-C, so that people can look around."""
