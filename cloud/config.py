@@ -1,22 +1,17 @@
 """The gateway's settings: one TOML file plus environment (``FARFIX_CLOUD_BROKER__URL=...``)."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from cloud.core.states import Mode
-from contract import machines, timescale, topics
-from contract.errors import Malformed
+from contract import machines
+from contract.settings import Settings, Table, TimescaleText, TopicName, read
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Broker(_Section):
+class Broker(Table):
     """The MQTT broker; without a URL the gateway starts one of its own."""
 
     url: str = ""
@@ -27,7 +22,7 @@ class Broker(_Section):
     """Where a broker of our own listens, on 127.0.0.1."""
 
 
-class SeriesStore(_Section):
+class SeriesStore(Table):
     """Where telemetry is kept."""
 
     kind: Literal["sqlite", "influx1", "influx2"] = "sqlite"
@@ -39,7 +34,7 @@ class SeriesStore(_Section):
     """Retention of the embedded store; InfluxDB has its own."""
 
 
-class Webhook(_Section):
+class Webhook(Table):
     """The dispatch system that takes tickets."""
 
     url: str = ""
@@ -50,24 +45,16 @@ class Webhook(_Section):
     """Allow loopback and private addresses, as on a plant network."""
 
 
-class AssetEntry(_Section):
+class AssetEntry(Table):
     """One machine that this gateway looks after."""
 
-    device: str
-    site: str
+    device: TopicName
+    site: TopicName
     machine_type: str
     title: str = ""
     serial: str = ""
     address: str = ""
     tier: Literal["A", "B", "C"] = "B"
-
-    @field_validator("device", "site")
-    @classmethod
-    def _name(cls, value: str) -> str:
-        try:
-            return topics.name(value)
-        except Malformed as error:
-            raise ValueError(str(error)) from error
 
     @field_validator("machine_type")
     @classmethod
@@ -78,7 +65,7 @@ class AssetEntry(_Section):
         return value
 
 
-class Config(BaseSettings):
+class Config(Settings):
     """Everything that the gateway reads at its start, and nothing else reads."""
 
     model_config = SettingsConfigDict(
@@ -86,8 +73,7 @@ class Config(BaseSettings):
     )
 
     data_dir: Path = Path("var/cloud")
-    timescale: str = ""
-    """``SPEED@ORIGIN_NS`` of a demonstration; empty is the wall clock."""
+    timescale: TimescaleText = ""
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     public_url: str = ""
@@ -108,28 +94,6 @@ class Config(BaseSettings):
     series: SeriesStore = SeriesStore()
     webhook: Webhook = Webhook()
     assets: list[AssetEntry] = []
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment override the file, whose values come in as init arguments."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
-    @field_validator("timescale")
-    @classmethod
-    def _timescale(cls, value: str) -> str:
-        try:
-            timescale.parse(value)
-        except Malformed as error:
-            raise ValueError(str(error)) from error
-        return value
 
     @model_validator(mode="after")
     def _fits(self) -> "Config":
@@ -153,21 +117,4 @@ def load(path: Path | None) -> Config:
     Raises:
         Malformed: says which field of which file is wrong, and how.
     """
-    data: dict[str, object] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise Malformed(f"cannot read {path}: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise Malformed(f"{path} is not TOML: {error}") from error
-    try:
-        return Config(**data)  # type: ignore[arg-type]  # checked by pydantic right here
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise Malformed(
-            f"{path or 'environment'} is no gateway config:\n" + "\n".join(lines)
-        ) from error
+    return read(Config, path)

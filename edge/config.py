@@ -1,6 +1,5 @@
 """Configuration of the edge agent: a TOML file, and ``FARFIX_EDGE_...`` from the environment."""
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,28 +7,16 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     model_validator,
 )
 from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from contract import machines, timescale, topics
-from contract.errors import Malformed
-
-
-def _name(text: str) -> str:
-    try:
-        return topics.name(text)
-    except Malformed as error:
-        raise ValueError(str(error)) from error
+from contract import machines
+from contract.settings import Settings, Table, TimescaleText, TopicName, read
 
 
 def _broker_url(text: str) -> str:
@@ -39,27 +26,12 @@ def _broker_url(text: str) -> str:
     return text
 
 
-def _timescale(text: str) -> str:
-    try:
-        timescale.parse(text)
-    except Malformed as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
 @cache
 def _library() -> dict[str, machines.MachineType]:
     return machines.library()
 
 
-TopicName = Annotated[str, AfterValidator(_name)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BrokerConfig(_Table):
+class BrokerConfig(Table):
     """Where telemetry goes."""
 
     url: Annotated[str, AfterValidator(_broker_url)]
@@ -77,7 +49,7 @@ class BrokerConfig(_Table):
         return self
 
 
-class BusConfig(_Table):
+class BusConfig(Table):
     """One Modbus host or serial line."""
 
     name: str
@@ -100,7 +72,7 @@ class BusConfig(_Table):
         return self
 
 
-class DeviceConfig(_Table):
+class DeviceConfig(Table):
     """One machine on a bus."""
 
     device: TopicName
@@ -109,7 +81,7 @@ class DeviceConfig(_Table):
     unit: int = Field(default=1, ge=1, le=247)
 
 
-class Config(BaseSettings):
+class Config(Settings):
     """Everything that the agent is told from outside, read once at start."""
 
     model_config = SettingsConfigDict(
@@ -118,7 +90,7 @@ class Config(BaseSettings):
 
     agent: TopicName
     site: TopicName
-    timescale: Annotated[str, AfterValidator(_timescale)] = ""
+    timescale: TimescaleText = ""
     data_dir: Path = Path("var/edge")
     trusted_key: str = Field(default="", pattern=r"^([0-9a-fA-F]{64})?$")
     """Public ed25519 key, hexadecimal, of whoever signs firmware; empty: no updates."""
@@ -128,19 +100,6 @@ class Config(BaseSettings):
     broker: BrokerConfig
     buses: list[BusConfig] = Field(min_length=1)
     devices: list[DeviceConfig] = Field(min_length=1, max_length=1000)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment override the file, whose values come in as init arguments."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -195,12 +154,4 @@ def load(path: Path) -> Config:
     Raises:
         Malformed: says which file, which field, and what is wrong with it.
     """
-    try:
-        return Config(**tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise Malformed(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise Malformed(f"{path}: " + "; ".join(lines)) from error
+    return read(Config, path)

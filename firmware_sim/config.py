@@ -1,32 +1,16 @@
 """Configuration of the simulator: a TOML file, and ``FARFIX_SIM_...`` from the environment."""
 
-import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from contract import machines, timescale, topics
-from contract.errors import Malformed
+from contract import machines
+from contract.settings import Settings, Table, TimescaleText, TopicName, read
 from firmware_sim.physics import MACHINES
-
-
-def _name(text: str) -> str:
-    try:
-        return topics.name(text)
-    except Malformed as error:
-        raise ValueError(str(error)) from error
-
-
-def _timescale(text: str) -> str:
-    try:
-        timescale.parse(text)
-    except Malformed as error:
-        raise ValueError(str(error)) from error
-    return text
 
 
 @cache
@@ -35,11 +19,7 @@ def library() -> dict[str, machines.MachineType]:
     return machines.library()
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BusConfig(_Table):
+class BusConfig(Table):
     """One TCP port or serial line."""
 
     name: str
@@ -57,16 +37,16 @@ class BusConfig(_Table):
         return self
 
 
-class MachineConfig(_Table):
+class MachineConfig(Table):
     """One simulated machine."""
 
-    device: Annotated[str, AfterValidator(_name)]
+    device: TopicName
     machine_type: str
     bus: str
     unit: int = Field(default=1, ge=1, le=247)
 
 
-class Config(BaseSettings):
+class Config(Settings):
     """The fleet, read once at start."""
 
     model_config = SettingsConfigDict(
@@ -74,7 +54,7 @@ class Config(BaseSettings):
     )
 
     seed: int = Field(default=7, ge=0)
-    timescale: Annotated[str, AfterValidator(_timescale)] = ""
+    timescale: TimescaleText = ""
     control_port: int = Field(default=0, ge=0, le=65535)
     """JSON lines on this port of this computer; 0: none."""
     trusted_key: str = Field(default="", pattern=r"^([0-9a-fA-F]{64})?$")
@@ -83,19 +63,6 @@ class Config(BaseSettings):
     """Firmware slots lie here and survive restarts."""
     buses: list[BusConfig] = Field(min_length=1)
     machines: list[MachineConfig] = Field(min_length=1, max_length=1000)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment override the file, whose values come in as init arguments."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -142,15 +109,4 @@ def load(path: Path) -> Config:
     Raises:
         Malformed: says which file, which field, and what is wrong with it.
     """
-    try:
-        return Config(**tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise Malformed(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"{path} is no TOML: {error}") from error
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise Malformed(f"{path} does not describe a fleet:\n" + "\n".join(lines)) from error
+    return read(Config, path)

@@ -85,5 +85,5 @@ def test_what_cannot_work_is_named(tmp_path: Path, old: str, new: str, said: str
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Malformed, match=r"nowhere\.toml cannot be read"):
+    with pytest.raises(Malformed, match=r"cannot read .*nowhere\.toml"):
         load(tmp_path / "nowhere.toml")

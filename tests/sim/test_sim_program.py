@@ -84,7 +84,7 @@ def test_a_fleet_is_read(tmp_path: Path) -> None:
         (('kind = "rtu"\npath', 'kind = "rtu"\n#'), "needs path"),
         (('timescale = ""', 'timescale = "40"'), "SPEED@ORIGIN_NS"),
         (("seed = 7", "seed = -1"), "seed"),
-        (("seed = 7", "seed = "), "is no TOML"),
+        (("seed = 7", "seed = "), "is not TOML"),
         (("unit = 1", "unit = 300"), "unit"),
     ],
 )
