@@ -75,7 +75,8 @@ async def test_a_bad_configuration_ends_with_code_2_and_the_reason(tmp_path: Pat
     async with process(path) as child:
         _, errors = await child.communicate()
         assert child.returncode == 2
-        assert b"edge.toml: agent: " in errors
+        assert b"edge.toml cannot be used:" in errors
+        assert b"  agent: Input should be a valid string" in errors
         assert b"Traceback" not in errors
 
 
