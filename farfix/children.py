@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -112,10 +113,19 @@ def tail(log: Path, limit: int = 1500) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback that nobody listens on at the moment.
+
+    It lies below the range from which systems take ports for outgoing connections (from 32768 on
+    Linux), so that none of those is in the way when a program listens there a second later.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # taken; try another
+            return port
 
 
 def rss_mb(pid: int) -> float:

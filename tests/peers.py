@@ -24,8 +24,11 @@ import httpx
 import psycopg
 import pytest
 
+from farfix import children
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
+free_port = children.free_port
 
 
 def missing(what: str, package: str) -> NoReturn:
@@ -41,14 +44,6 @@ def program(name: str, package: str) -> str:
     places = [*os.get_exec_path(), "/usr/sbin"]
     places += sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     return shutil.which(name, path=os.pathsep.join(places)) or missing(name, package)
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:
