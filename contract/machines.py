@@ -175,6 +175,12 @@ class CheckKind(StrEnum):
     """The signal's number does not change although its neighbours do."""
     RANGE = "range"
     """The signal lies outside its plausible range, or the device marks it invalid."""
+    DRIFTED = "drifted"
+    """The signal leaves its reference alone: nothing that would follow a real change does."""
+    LOOSE = "loose"
+    """Single readings jump further than the signal ever steps, and straight back."""
+    STALE = "stale"
+    """The device's numbers repeat under new times; of no signal but of the whole device."""
 
 
 class Symptom(_Table, frozen=True, kw_only=True):

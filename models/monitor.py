@@ -92,6 +92,7 @@ class Monitor:
     def __init__(self, machine: MachineType, settings: Settings = DEFAULT) -> None:
         self._layout = Layout(machine)
         self._settings = settings
+        self._table = checks.signatures(machine, self._layout)
         self._state = self._fresh()
 
     def _fresh(self) -> _State:
@@ -175,7 +176,7 @@ class Monitor:
                 checks.observe(st.checks, s)
                 self._commission(s, dt_s)
             return self._answer(s, None)
-        if not settled or st.conditions.missing > DRIVER_GAP_SAMPLES:
+        if not settled or st.conditions.missing > DRIVER_GAP_SAMPLES or st.checks.repeats.stale:
             return self._answer(s, None)
         return self._judge(st.reference, s, dt_s)
 
@@ -208,7 +209,7 @@ class Monitor:
         if found is None:
             st.commissioning = self._fresh().commissioning
             return
-        checks.commission(st.checks, self._layout)
+        checks.commission(st.checks)
         st.commissioning, st.reference = None, found
         st.verdict = judge.empty(int(found.usable.sum()))
 
@@ -240,6 +241,10 @@ class Monitor:
             return self._answer(s, None)
         value = judge.score(r, sigma, here)
         judge.decide(v, value, np.where(here, sigma, 0.0), settings)
+        checks.blame(
+            st.checks, self._table, r, settings, smoothed=v.smoothed, sigma=sigma, here=here,
+            alarm=v.alarm, time_ns=s.time_ns, dt_s=dt_s,
+        )  # fmt: skip
         names = [n for n, u in zip(self._layout.responses, r.usable, strict=True) if u]
         return self._answer(s, value, judge.deviations(names, v, sigma, y, here))
 

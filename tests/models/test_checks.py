@@ -58,13 +58,17 @@ def test_a_driver_may_stand_still(healthy: tuple[bytes, list[Reading]]) -> None:
     assert not any(a.checks for a in seen)
 
 
-def test_when_everything_stands_still_no_sensor_is_blamed(
+def test_when_everything_stands_still_the_device_is_stale_and_no_sensor_is_blamed(
     healthy: tuple[bytes, list[Reading]],
 ) -> None:
     monitor = Monitor.restore(MACHINE, healthy[0])
-    names = [s.name for s in MACHINE.signals if s.name != "mode"]
+    names = [s.name for s in MACHINE.signals]
     seen = [monitor.update(r) for r in _frozen(healthy[1], names)]
-    assert not any(a.checks for a in seen)
+    found = next(a for a in seen if a.checks)
+    assert [(c.kind, c.signal) for c in found.checks] == [(CheckKind.STALE, "")]
+    assert not found.deviations
+    assert 60 <= (found.time_ns - seen[0].time_ns) / 1e9 <= 120
+    assert "new times" in seen[-1].checks[0].detail
 
 
 @pytest.mark.parametrize("how", ["implausible", "invalid"])
