@@ -1,0 +1,371 @@
+"""A synthetic fleet at 1 Hz for long-run evaluation: healthy commissioning, then faults and baits.
+
+`machine` makes one machine from a kind and a seed; the same arguments give the same bits. A
+detector sees times and anonymous columns only. Baits are normal operation or trouble of the data
+path that must not raise an alarm; faults are labelled row intervals after which the machine is
+repaired and recovers. The size of a fault is the shift of its leading signal, fully developed,
+in standard deviations of one reading around what physics expects at the operating point.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from tests.bench.plants import KINDS, FloatArray, Plan, Plant, lag, settled, wander
+
+SIGMAS = {"easy": (6.0, 8.0), "medium": (3.0, 4.0), "hard": (1.5, 2.0)}
+"""Fault size by severity: shift in standard deviations of one reading."""
+COMMISSION_H = {"pump": 8.0, "compressor": 8.0, "chiller": 24.0, "batch": 8.0}
+"""Usual commissioning; a machine that lives by the day has to be seen for a day."""
+SENSOR_FAULTS = ("sensor_bias", "sensor_drift", "sensor_stuck")
+HEALTHY_SHARE = 0.3
+"""Machines that stay healthy throughout: false alarms need hours without faults."""
+BENIGN_DRIFT = 0.8
+"""Bound of the slow drift that is no fault, in standard deviations of one reading."""
+LEAK_PER_SIGMA = 0.01
+"""Share of a compressor's output that a leak takes, per unit of its size: it changes the duty."""
+HOUR = 3600
+
+
+class Fault(NamedTuple):
+    """One labelled fault; both rows are inclusive."""
+
+    first_row: int
+    last_row: int
+    severity: str
+    name: str
+
+
+class Bait(NamedTuple):
+    """Something that is no fault and begins at this row."""
+
+    row: int
+    name: str
+
+
+class Machine(NamedTuple):
+    """One machine's telemetry and the truth about it."""
+
+    name: str
+    times_s: FloatArray
+    values: FloatArray
+    columns: list[str]
+    warmup: int
+    faults: list[Fault]
+    baits: list[Bait]
+
+
+class _Course(NamedTuple):
+    """What is planned for a machine, in seconds since its start."""
+
+    plan: Plan
+    start_s: int
+    faults: list[Fault]
+    profiles: list[FloatArray]
+    baits: list[Bait]
+    busy: NDArray[np.bool_]
+    """Times around faults and stops, free of baits that would hide or cure a fault."""
+
+
+def machine(kind: str, seed: int, commission_h: float, hours: float) -> Machine:
+    """Return a machine: ``commission_h`` healthy hours, then ``hours`` with faults and baits."""
+    course, _, values, _ = _signals(kind, seed, commission_h, hours)
+    return _disturbed(kind, seed, course, values)
+
+
+def _rng(kind: str, seed: int, purpose: str) -> Generator:
+    """Return random numbers of their own for each purpose: leaving one out moves no other."""
+    return np.random.default_rng([seed, *f"{kind}/{purpose}".encode()])
+
+
+def _signals(
+    kind: str, seed: int, commission_h: float, hours: float, *, noise: bool = True,
+    faulty: bool = True,
+) -> tuple[_Course, list[str], FloatArray, FloatArray]:  # fmt: skip
+    """Return course, signal names, values (n, d) on a gapless clock, and each signal's scatter."""
+    course = _course(kind, seed, commission_h, hours)
+    plant = KINDS[kind](course.plan, _rng(kind, seed, "plant"))
+    names, faults = _chosen(plant, course, _rng(kind, seed, "choice"))
+    course = course._replace(faults=faults)
+    for fault, profile in zip(faults, course.profiles, strict=True):
+        if fault.name == "leak" and faulty:
+            course.plan.leak[fault.first_row : fault.last_row + 1] = LEAK_PER_SIGMA * profile
+            plant = KINDS[kind](course.plan, _rng(kind, seed, "plant"))
+    rng = _rng(kind, seed, "noise")
+    level = rng.uniform(0.6, 1.6)
+    sigma = (
+        np.array([plant.signals[s][1] for s in names]) * level * rng.uniform(0.7, 1.4, len(names))
+    )
+    values = np.column_stack([plant.signals[s][0] for s in names])
+    step = sigma * rng.choice([0.0, 0.2, 0.5, 1.0], len(names))
+    if noise:
+        values += _noise(plant.load, len(names), rng) * sigma
+        _drift_benignly(values, sigma, course.start_s, rng)
+    scatter = np.sqrt(sigma**2 + step**2 / 12)  # what rounding to steps adds
+    if faulty:
+        for fault, profile in zip(faults, course.profiles, strict=True):
+            _apply(fault, profile, plant, (names, values, scatter), _rng(kind, seed, str(fault)))
+    if noise:
+        rounded = step > 0
+        values[:, rounded] = np.round(values[:, rounded] / step[rounded]) * step[rounded]
+    return course, names, values, scatter
+
+
+def _course(kind: str, seed: int, commission_h: float, hours: float) -> _Course:
+    rng = _rng(kind, seed, "course")
+    start, n = int(commission_h * HOUR), int((commission_h + hours) * HOUR)
+    healthy = rng.random() < HEALTHY_SHARE
+    faults, profiles = ([], []) if healthy else _fault_times(rng, start, n)
+    busy = np.zeros(n, bool)  # around faults nothing happens that would hide or cure them
+    for f in faults:
+        busy[max(f.first_row - 900, 0) : f.last_row + 1800] = True
+    baits: list[Bait] = []
+    hour = (rng.uniform(0, 24) + np.arange(n) / HOUR) % 24
+    running = _stops(rng, start, busy, baits)
+    setpoint = _setpoints(rng, start, n, baits)
+    new_mode = np.zeros(n)
+    if hours >= 3 and rng.random() < 0.6:
+        first = _free(rng, start + 1800, n, 3600, busy)
+        if first is not None:
+            new_mode[first : first + int(rng.uniform(1200, 3600))] = 1.0
+            baits.append(Bait(first, "new_mode"))
+    ambient = _weather(rng, start, hour, baits)
+    smooth = lag(new_mode, 20.0, 0.0)
+    plan = Plan(hour, running, setpoint, smooth, ambient, np.zeros(n))
+    return _Course(plan, start, faults, profiles, baits, busy)
+
+
+def _fault_times(rng: Generator, start: int, n: int) -> tuple[list[Fault], list[FloatArray]]:
+    """Return two to four faults, each somewhere in its own equal share of the time."""
+    slots = min(int(rng.integers(2, 5)), int((n - start) / (2 * HOUR)))
+    faults, profiles = [], []
+    severities = rng.permutation([*SIGMAS, str(rng.choice(list(SIGMAS)))]).tolist()
+    for slot in range(slots):
+        share = (n - start - 900) // slots
+        length = int(min(rng.uniform(20, 90) * 60, share - 4500))
+        first = start + 900 + slot * share + int(rng.uniform(900, share - length - 2700))
+        severity = severities[slot]
+        faults.append(Fault(first, first + length - 1, severity, ""))
+        ramp = 0 if rng.random() < 0.5 else int(rng.uniform(120, 0.5 * length))
+        profile = np.minimum((np.arange(length) + 1) / max(ramp, 1), 1.0)
+        profiles.append(profile * rng.uniform(*SIGMAS[severity]))
+    return faults, profiles
+
+
+def _free(
+    rng: Generator, first: int, last: int, length: int, busy: NDArray[np.bool_]
+) -> int | None:
+    """Return a random second from which ``length`` seconds are free, and take them."""
+    for _ in range(50):
+        if last - length <= first:
+            return None
+        at = int(rng.integers(first, last - length))
+        if not busy[at : at + length].any():
+            busy[at : at + length] = True
+            return at
+    return None
+
+
+def _stops(rng: Generator, start: int, busy: NDArray[np.bool_], baits: list[Bait]) -> FloatArray:
+    """Stop the machine for minutes, about every eight hours; the warm-up follows by itself."""
+    n = busy.size
+    running = np.ones(n)
+    for first, last in ((0, start), (start, n)):
+        for _ in range(rng.poisson((last - first) / (8 * HOUR))):
+            length = int(rng.uniform(180, 1200))
+            at = _free(rng, first + 900, last, length + 1800, busy)
+            if at is not None:
+                running[at : at + length] = 0.0
+                baits.extend([Bait(at, "stop"), Bait(at + length, "restart")])
+    return running
+
+
+def _setpoints(rng: Generator, start: int, n: int, baits: list[Bait]) -> FloatArray:
+    """Return piecewise constant set-points; later ones stay within what commissioning saw."""
+    setpoint = np.empty(n)
+    levels = np.sort(rng.uniform(0.2, 0.8, rng.integers(3, 6)))
+    at = 0
+    while at < n:
+        commissioning = at < start
+        between = max(start / 8, 600) if commissioning else rng.uniform(1, 3) * HOUR
+        if commissioning or rng.random() < 0.5:
+            setpoint[at:] = rng.choice(levels)
+        else:
+            setpoint[at:] = rng.uniform(levels[0], levels[-1])
+        if at:
+            baits.append(Bait(at, "setpoint"))
+        at += int(between * rng.uniform(0.5, 1.5))
+    return setpoint
+
+
+def _weather(rng: Generator, start: int, hour: FloatArray, baits: list[Bait]) -> FloatArray:
+    """Return the ambient deviation: the day, slow weather, and sometimes a cold or hot spell."""
+    n = hour.size
+    ambient = rng.uniform(2, 7) * np.sin((hour - 9) * np.pi / 12)
+    ambient = ambient + rng.uniform(0.3, 1.2) * wander(rng, n, 4 * HOUR)
+    if rng.random() < 0.5 and n - start > 2 * HOUR:
+        first = int(rng.integers(start + 900, n - HOUR))
+        spell = np.zeros(n)
+        spell[first : first + int(rng.uniform(2, 8) * HOUR)] = rng.choice([-1, 1]) * rng.uniform(
+            5, 11
+        )
+        ambient = ambient + lag(spell, 2400.0, 0.0)
+        baits.append(Bait(first, "ambient"))
+    return ambient
+
+
+def _chosen(plant: Plant, course: _Course, rng: Generator) -> tuple[list[str], list[Fault]]:
+    """Return this machine's signals in random order, and its faults by name."""
+    extra = [s for s in plant.signals if s not in plant.core]
+    d = int(rng.integers(4, min(14, len(plant.signals)) + 1))
+    names = [*plant.core, *rng.permutation(extra)[: d - len(plant.core)].tolist()]
+    names = rng.permutation(names).tolist()
+    shown = [
+        fault
+        for fault, weights in plant.signatures.items()
+        if max((abs(w) for s, w in weights.items() if s in names), default=0) >= 0.8
+    ]
+    # two process faults to one of a sensor
+    pool = [*shown * 2, *(list(SENSOR_FAULTS) * max(len(shown) // 3, 1))]
+    return names, [f._replace(name=str(rng.choice(pool))) for f in course.faults]
+
+
+def _noise(load: FloatArray, d: int, rng: Generator) -> FloatArray:
+    """Return unit noise (n, d): white, fast and slow autoregressive parts, partly common.
+
+    When the machine stands still, most of its noise is gone.
+    """
+    n = load.size
+    common = [wander(rng, n, 10 ** rng.uniform(0.3, 1.6)) for _ in range(2)]
+    noise = np.empty((n, d))
+    for j in range(d):
+        shares = rng.dirichlet([1.5, 1.5, 0.6])
+        shares[2] = min(shares[2], 0.3)  # a slow wander of most of the scatter would be a driver
+        coupling = rng.uniform(0, 0.4)
+        shares *= (1 - coupling) / shares.sum()
+        noise[:, j] = np.sqrt(shares[0]) * rng.standard_normal(n)
+        noise[:, j] += np.sqrt(shares[1]) * wander(rng, n, 10 ** rng.uniform(0.3, 1.6))
+        noise[:, j] += np.sqrt(shares[2]) * wander(rng, n, 10 ** rng.uniform(2.5, 3.4))
+        noise[:, j] += np.sqrt(coupling) * rng.choice([-1, 1]) * common[j % 2]
+    on: FloatArray = 0.2 + 0.8 * settled((load > 0.02).astype(np.float64), 10.0)
+    result: FloatArray = noise * on[:, None]
+    return result
+
+
+def _drift_benignly(values: FloatArray, sigma: FloatArray, start: int, rng: Generator) -> None:
+    """Move up to two signals slowly, after commissioning, by less than the smallest fault."""
+    n = len(values)
+    for j in rng.choice(sigma.size, int(rng.integers(0, 3)), replace=False):
+        ramp = np.clip((np.arange(n) - start) / (n - start), 0, 1)
+        values[:, j] += ramp * rng.uniform(-BENIGN_DRIFT, BENIGN_DRIFT) * sigma[j]
+
+
+def _apply(
+    fault: Fault,
+    profile: FloatArray,
+    plant: Plant,
+    signals: tuple[list[str], FloatArray, FloatArray],
+    rng: Generator,
+) -> None:
+    """Add one fault to the signals: names, values (n, d) and scatter (d,)."""
+    if fault.name in SENSOR_FAULTS:
+        _apply_to_sensor(fault, profile, plant, signals, rng)
+        return
+    names, values, scatter = signals
+    first, end = fault.first_row, fault.last_row + 1
+    weights = {s: w for s, w in plant.signatures[fault.name].items() if s in names}
+    leading = max(abs(w) for w in weights.values())
+    work = 0.4 + 0.6 * plant.load[first:end]
+    tail = min(1800, len(values) - end)  # what is slow to come is slow to go
+    for signal, weight in weights.items():
+        blur = 1.0 if abs(weight) == leading else rng.uniform(0.7, 1.2)
+        shift = np.zeros(profile.size + tail)
+        shift[: profile.size] = profile * work / work.mean()
+        if signal in plant.slow:
+            shift = lag(shift, plant.slow[signal], 0.0)
+        j = names.index(signal)
+        values[first : end + tail, j] += shift * scatter[j] * blur * weight / leading
+
+
+def _apply_to_sensor(
+    fault: Fault,
+    profile: FloatArray,
+    plant: Plant,
+    signals: tuple[list[str], FloatArray, FloatArray],
+    rng: Generator,
+) -> None:
+    """Let one sensor be off, run away or stand still; the machine itself is well."""
+    names, values, scatter = signals
+    first, end = fault.first_row, fault.last_row + 1
+    j = int(rng.choice([j for j, s in enumerate(names) if s not in plant.drivers]))
+    size = float(rng.choice([-1, 1])) * scatter[j] * profile[-1]
+    if fault.name == "sensor_bias":
+        values[first:end, j] += size
+    elif fault.name == "sensor_drift":
+        values[first:end, j] += size * np.minimum(np.linspace(0, 2, profile.size), 1.0)
+    else:
+        values[first:end, j] = plant.signals[names[j]][0][first] + size
+
+
+def _disturbed(kind: str, seed: int, course: _Course, values: FloatArray) -> Machine:
+    """Put the values through an imperfect data path and make them anonymous."""
+    rng = _rng(kind, seed, "path")
+    n, d = values.shape
+    # other units: a scale of its own and, for some, another zero
+    values = values * 10 ** rng.uniform(-2, 3, d)
+    values += rng.choice([0.0, 0.0, 1.0], d) * rng.uniform(-5, 5, d) * values.std(axis=0)
+    baits = list(course.baits)
+    times = np.arange(n, dtype=np.float64)
+    seconds = _rows(rng, course, n, times, baits)
+    values = values[seconds]
+    place = np.searchsorted(seconds, np.arange(n + 1))
+    faults = [
+        f._replace(first_row=int(place[f.first_row]), last_row=int(place[f.last_row + 1]) - 1)
+        for f in course.faults
+    ]
+    baits = [Bait(int(min(place[b.row], len(seconds) - 1)), b.name) for b in baits]
+    _spoil(rng, values, faults, baits)
+    columns = [f"s{j}" for j in range(d)]
+    return Machine(
+        f"{kind}-{seed}", times[seconds], values, columns, int(place[course.start_s]), faults,
+        sorted(baits),
+    )  # fmt: skip
+
+
+def _rows(
+    rng: Generator, course: _Course, n: int, times: FloatArray, baits: list[Bait]
+) -> NDArray[np.int64]:
+    """Return which seconds arrive, some twice, and move the clock under ``times``."""
+    copies = (rng.random(n) > 0.01).astype(np.int64)  # 1 % of the rows are lost
+    for _ in range(rng.poisson(n / (8 * HOUR))):
+        length = int(rng.uniform(60, 600))
+        gap = _free(rng, 600, n, length, course.busy)
+        if gap is not None:
+            copies[gap : gap + length] = 0
+            baits.append(Bait(gap, "gap"))
+    for _ in range(rng.poisson(n / (8 * HOUR))):
+        at = int(rng.integers(600, n - 900))
+        copies[at : at + int(rng.uniform(5, 60))] = 2
+        baits.append(Bait(at, "duplicates"))
+    if rng.random() < 0.5:
+        at = int(rng.integers(course.start_s, n - 900))
+        jump = float(rng.choice([-1, 1]) * rng.choice([30, 600, HOUR]))
+        back = int(rng.integers(at + 600, n))
+        times[at:back] += jump
+        baits.extend([Bait(at, "clock_jump"), Bait(back, "clock_jump")])
+    return np.repeat(np.arange(n), copies)
+
+
+def _spoil(rng: Generator, values: FloatArray, faults: list[Fault], baits: list[Bait]) -> None:
+    """Blank single values and put in one-row spikes, none around the onset of a fault."""
+    n, d = values.shape
+    span = values.std(axis=0)
+    for _ in range(rng.poisson(n / (4 * HOUR))):
+        row, j = int(rng.integers(0, n)), int(rng.integers(0, d))
+        if all(abs(row - f.first_row) > 120 for f in faults):
+            values[row, j] += float(rng.choice([-1, 1])) * rng.uniform(3, 15) * span[j]
+            baits.append(Bait(row, "spike"))
+    blanks = n * d // 1000
+    values[rng.integers(0, n, blanks), rng.integers(0, d, blanks)] = np.nan
