@@ -146,37 +146,41 @@ def empty(layout: Layout) -> Checks:
 
 def advance(c: Checks, s: Sample, layout: Layout, settings: Settings, *, judged: bool) -> None:
     """Move on by one reading; ``judged`` tells whether the machine runs in a judged mode."""
-    present = ~np.isnan(s.raw)
-    good = ~np.isnan(s.usable)
-    _count_range(c.bad, c.outside, s.invalid | (s.outside & judged), good, settings.confirm_samples)
-    _count_still(
-        c.last, c.before, c.run, c.run_from_ns, c.stuck, c.spikes, c.loose, c.jump,
+    anything = _count_range(
+        c.bad, c.outside, s.invalid, s.outside, s.raw, s.usable, settings.confirm_samples, judged
+    )
+    long = _count_still(
+        c.limit, c.last, c.before, c.run, c.run_from_ns, c.stuck, c.spikes, c.loose, c.jump,
         s.raw, s.time_ns, judged,
     )  # fmt: skip
-    _repeat(c.repeats, s, settings, judged=judged and bool(present.any()))
-    if judged:
+    _repeat(c.repeats, s, settings, judged=judged and bool(anything))
+    if judged and long:
         _find_stuck(c, s.time_ns, layout, settings)
 
 
 @njit(cache=True)
-def _count_range(
-    bad: NDArray[np.int64], outside: NDArray[np.bool_], wrong: NDArray[np.bool_],
-    good: NDArray[np.bool_], confirm: int,
-) -> None:  # fmt: skip
-    """Count bad readings; a machine at rest may well read a little below zero."""
+def _count_range(  # noqa: PLR0917  # jitted: arrays one by one
+    bad: NDArray[np.int64], failing: NDArray[np.bool_], invalid: NDArray[np.bool_],
+    outside: NDArray[np.bool_], raw: Vector, usable: Vector, confirm: int, judged: bool,  # noqa: FBT001
+) -> bool:  # fmt: skip
+    """Count bad readings; a machine at rest may well read a little below zero. Any value at all?"""
+    anything = False
     for i in range(len(bad)):
-        bad[i] = min(max(bad[i] + wrong[i] - good[i], 0), confirm)
-        outside[i] = (outside[i] and bad[i] > 0) or bad[i] >= confirm
+        wrong = invalid[i] or (outside[i] and judged)
+        bad[i] = min(max(bad[i] + wrong - (not np.isnan(usable[i])), 0), confirm)
+        failing[i] = (failing[i] and bad[i] > 0) or bad[i] >= confirm
+        anything |= not np.isnan(raw[i])
+    return anything
 
 
 @njit(cache=True)
 def _count_still(  # noqa: PLR0917  # jitted: arrays one by one
-    last: Vector, before: Vector, run: NDArray[np.int64], run_from_ns: NDArray[np.int64],
-    stuck: NDArray[np.bool_], spikes: Vector, loose: NDArray[np.bool_], jump: Vector,
-    raw: Vector, time_ns: int, judged: bool,  # noqa: FBT001  # jitted: no keywords
-) -> None:  # fmt: skip
-    """Count how long every number stands still, and its jumps there and straight back."""
-    which, count = -1, 0
+    limit: NDArray[np.int64], last: Vector, before: Vector, run: NDArray[np.int64],
+    run_from_ns: NDArray[np.int64], stuck: NDArray[np.bool_], spikes: Vector,
+    loose: NDArray[np.bool_], jump: Vector, raw: Vector, time_ns: int, judged: bool,  # noqa: FBT001  # jitted: no keywords
+) -> bool:  # fmt: skip
+    """Count jumps there and straight back and how long numbers stand still; is any too long?"""
+    which, count, long = -1, 0, False
     for i in range(len(raw)):
         now, old, older = raw[i], last[i], before[i]
         there, back = old - older, now - old
@@ -198,6 +202,8 @@ def _count_still(  # noqa: PLR0917  # jitted: arrays one by one
         spikes[which] += 1
     for i in range(len(raw)):
         loose[i] = spikes[i] >= (_SPIKES_OVER if loose[i] else _SPIKES)
+        long |= 0 < limit[i] <= run[i]
+    return long
 
 
 def _repeat(r: Repeats, s: Sample, settings: Settings, *, judged: bool) -> None:
@@ -209,8 +215,7 @@ def _repeat(r: Repeats, s: Sample, settings: Settings, *, judged: bool) -> None:
     if r.lag and r.ring[(r.place - r.lag) % _RING] == row:
         r.run += 1
     else:
-        ages = (r.place - np.flatnonzero(r.ring == row)) % _RING
-        r.lag = int(np.where(ages == 0, _RING, ages).min()) if len(ages) else 0
+        r.lag = int(_newest(r.ring, r.place, row))
         r.run = min(r.lag, 1)
         r.from_ns = s.time_ns
         r.stale &= r.lag > 0
@@ -220,12 +225,22 @@ def _repeat(r: Repeats, s: Sample, settings: Settings, *, judged: bool) -> None:
     r.stale |= 0 < r.limit <= r.run and long
 
 
+@njit(cache=True)
+def _newest(ring: NDArray[np.uint32], place: int, row: int) -> int:
+    """Return how many rows ago this row came last; 0 if not within memory."""
+    for k in range(place - 1, -1, -1):
+        if ring[k] == row:
+            return place - k
+    for k in range(len(ring) - 1, place - 1, -1):
+        if ring[k] == row:
+            return place - k + len(ring)
+    return 0
+
+
 def _find_stuck(c: Checks, time_ns: int, layout: Layout, settings: Settings) -> None:
     """Call numbers stuck that stand still for too long while another one lives."""
     long = (c.limit > 0) & (c.run >= c.limit)
     long[len(layout.responses) :] = False
-    if not long.any():
-        return
     long &= time_ns - c.run_from_ns >= settings.stuck_s * 1e9
     pegged = (c.last <= layout.low) | (c.last >= layout.high)
     margin = _ENVELOPE * (c.highest - c.lowest)
@@ -361,6 +376,9 @@ def _nothing_else(
 
 def results(c: Checks, s: Sample, layout: Layout) -> list[CheckResult]:
     """Return the checks that fail now; where the whole device is stale, no sensor is stuck."""
+    failing = c.outside | c.stuck | c.loose | c.drifted
+    if not (c.repeats.stale or failing.any()):
+        return []
     lively = c.limit[: len(layout.responses)] > 0
     still = c.stuck[: len(layout.responses)]
     silent = c.repeats.stale or (lively.sum() > 1 and bool(still[lively].all()))
