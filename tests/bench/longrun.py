@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tests.bench.plants import KINDS, FloatArray, Plan, Plant, lag, settled, wander
+from tests.bench.plants import KINDS, FloatArray, Kind, Plan, lag, settled, wander
 
 SIGMAS = {"easy": (6.0, 8.0), "medium": (3.0, 4.0), "hard": (1.5, 2.0)}
 """Fault size by severity: shift in standard deviations of one reading."""
@@ -69,9 +69,21 @@ class _Course(NamedTuple):
     """Times around faults and stops, free of baits that would hide or cure a fault."""
 
 
+class _Truth(NamedTuple):
+    """What nobody outside knows about a machine's signals, on a gapless clock."""
+
+    kind: Kind
+    names: list[str]
+    expected: FloatArray
+    """(n, d): what physics expects of the healthy machine."""
+    load: FloatArray
+    scatter: FloatArray
+    """(d,): standard deviation of one healthy reading around what is expected."""
+
+
 def machine(kind: str, seed: int, commission_h: float, hours: float) -> Machine:
     """Return a machine: ``commission_h`` healthy hours, then ``hours`` with faults and baits."""
-    course, _, values, _ = _signals(kind, seed, commission_h, hours)
+    course, _, values = _signals(kind, seed, commission_h, hours)
     return _disturbed(kind, seed, course, values)
 
 
@@ -81,36 +93,34 @@ def _rng(kind: str, seed: int, purpose: str) -> Generator:
 
 
 def _signals(
-    kind: str, seed: int, commission_h: float, hours: float, *, noise: bool = True,
-    faulty: bool = True,
-) -> tuple[_Course, list[str], FloatArray, FloatArray]:  # fmt: skip
-    """Return course, signal names, values (n, d) on a gapless clock, and each signal's scatter."""
-    course = _course(kind, seed, commission_h, hours)
-    plant = KINDS[kind](course.plan, _rng(kind, seed, "plant"))
-    names, faults = _chosen(plant, course, _rng(kind, seed, "choice"))
+    name: str, seed: int, commission_h: float, hours: float
+) -> tuple[_Course, _Truth, FloatArray]:
+    """Return what is planned, the truth, and what the sensors read (n, d)."""
+    course = _course(name, seed, commission_h, hours)
+    kind = KINDS[name]
+    signals, load = kind.physics(course.plan, _rng(name, seed, "plant"))
+    names, faults = _chosen(kind, list(signals), course, _rng(name, seed, "choice"))
     course = course._replace(faults=faults)
     for fault, profile in zip(faults, course.profiles, strict=True):
-        if fault.name == "leak" and faulty:
+        if fault.name == "leak":
             course.plan.leak[fault.first_row : fault.last_row + 1] = LEAK_PER_SIGMA * profile
-            plant = KINDS[kind](course.plan, _rng(kind, seed, "plant"))
-    rng = _rng(kind, seed, "noise")
-    level = rng.uniform(0.6, 1.6)
-    sigma = (
-        np.array([plant.signals[s][1] for s in names]) * level * rng.uniform(0.7, 1.4, len(names))
-    )
-    values = np.column_stack([plant.signals[s][0] for s in names])
-    step = sigma * rng.choice([0.0, 0.2, 0.5, 1.0], len(names))
-    if noise:
-        values += _noise(plant.load, len(names), rng) * sigma
-        _drift_benignly(values, sigma, course.start_s, rng)
-    scatter = np.sqrt(sigma**2 + step**2 / 12)  # what rounding to steps adds
-    if faulty:
-        for fault, profile in zip(faults, course.profiles, strict=True):
-            _apply(fault, profile, plant, (names, values, scatter), _rng(kind, seed, str(fault)))
-    if noise:
-        rounded = step > 0
-        values[:, rounded] = np.round(values[:, rounded] / step[rounded]) * step[rounded]
-    return course, names, values, scatter
+            signals, load = kind.physics(course.plan, _rng(name, seed, "plant"))
+    rng = _rng(name, seed, "noise")
+    d = len(names)
+    usual = np.array([signals[s][1] for s in names])
+    sigma = usual * rng.uniform(0.6, 1.6) * rng.uniform(0.7, 1.4, d)
+    step = sigma * rng.choice([0.0, 0.2, 0.5, 1.0], d)
+    expected = np.column_stack([signals[s][0] for s in names])
+    # rounding to steps adds a uniform error
+    truth = _Truth(kind, names, expected, load, np.sqrt(sigma**2 + step**2 / 12))
+    values = expected + _noise(load, d, rng) * sigma
+    _drift_benignly(values, sigma, course.start_s, rng)
+    for fault, profile in zip(faults, course.profiles, strict=True):
+        apply = _apply_to_sensor if fault.name in SENSOR_FAULTS else _apply
+        apply(fault, profile, truth, values, _rng(name, seed, str(fault)))
+    rough = step > 0
+    values[:, rough] = np.round(values[:, rough] / step[rough]) * step[rough]
+    return course, truth, values
 
 
 def _course(kind: str, seed: int, commission_h: float, hours: float) -> _Course:
@@ -127,9 +137,10 @@ def _course(kind: str, seed: int, commission_h: float, hours: float) -> _Course:
     setpoint = _setpoints(rng, start, n, baits)
     new_mode = np.zeros(n)
     if hours >= 3 and rng.random() < 0.6:
-        first = _free(rng, start + 1800, n, 3600, busy)
+        length = int(rng.uniform(4500, 7200))  # a batch begins within the longest recipe's time
+        first = _free(rng, start + 1800, n, length + 1800, busy)
         if first is not None:
-            new_mode[first : first + int(rng.uniform(1200, 3600))] = 1.0
+            new_mode[first : first + length] = 1.0
             baits.append(Bait(first, "new_mode"))
     ambient = _weather(rng, start, hour, baits)
     smooth = lag(new_mode, 20.0, 0.0)
@@ -216,18 +227,20 @@ def _weather(rng: Generator, start: int, hour: FloatArray, baits: list[Bait]) ->
     return ambient
 
 
-def _chosen(plant: Plant, course: _Course, rng: Generator) -> tuple[list[str], list[Fault]]:
+def _chosen(
+    kind: Kind, signals: list[str], course: _Course, rng: Generator
+) -> tuple[list[str], list[Fault]]:
     """Return this machine's signals in random order, and its faults by name."""
-    extra = [s for s in plant.signals if s not in plant.core]
-    d = int(rng.integers(4, min(14, len(plant.signals)) + 1))
-    names = [*plant.core, *rng.permutation(extra)[: d - len(plant.core)].tolist()]
+    extra = [s for s in signals if s not in kind.core]
+    d = int(rng.integers(4, 15))
+    names = [*kind.core, *rng.permutation(extra)[: d - len(kind.core)].tolist()]
     names = rng.permutation(names).tolist()
     shown = [
         fault
-        for fault, weights in plant.signatures.items()
+        for fault, weights in kind.signatures.items()
         if max((abs(w) for s, w in weights.items() if s in names), default=0) >= 0.8
     ]
-    # two process faults to one of a sensor
+    # two faults of the process to one of a sensor
     pool = [*shown * 2, *(list(SENSOR_FAULTS) * max(len(shown) // 3, 1))]
     return names, [f._replace(name=str(rng.choice(pool))) for f in course.faults]
 
@@ -263,50 +276,38 @@ def _drift_benignly(values: FloatArray, sigma: FloatArray, start: int, rng: Gene
 
 
 def _apply(
-    fault: Fault,
-    profile: FloatArray,
-    plant: Plant,
-    signals: tuple[list[str], FloatArray, FloatArray],
-    rng: Generator,
+    fault: Fault, profile: FloatArray, truth: _Truth, values: FloatArray, rng: Generator
 ) -> None:
-    """Add one fault to the signals: names, values (n, d) and scatter (d,)."""
-    if fault.name in SENSOR_FAULTS:
-        _apply_to_sensor(fault, profile, plant, signals, rng)
-        return
-    names, values, scatter = signals
+    """Let a fault of the process show in all signals of its signature."""
     first, end = fault.first_row, fault.last_row + 1
-    weights = {s: w for s, w in plant.signatures[fault.name].items() if s in names}
+    signature = truth.kind.signatures[fault.name]
+    weights = {s: w for s, w in signature.items() if s in truth.names}
     leading = max(abs(w) for w in weights.values())
-    work = 0.4 + 0.6 * plant.load[first:end]
+    work = 0.4 + 0.6 * truth.load[first:end]
     tail = min(1800, len(values) - end)  # what is slow to come is slow to go
     for signal, weight in weights.items():
         blur = 1.0 if abs(weight) == leading else rng.uniform(0.7, 1.2)
         shift = np.zeros(profile.size + tail)
         shift[: profile.size] = profile * work / work.mean()
-        if signal in plant.slow:
-            shift = lag(shift, plant.slow[signal], 0.0)
-        j = names.index(signal)
-        values[first : end + tail, j] += shift * scatter[j] * blur * weight / leading
+        if signal in truth.kind.slow_s:
+            shift = lag(shift, truth.kind.slow_s[signal], 0.0)
+        j = truth.names.index(signal)
+        values[first : end + tail, j] += shift * truth.scatter[j] * blur * weight / leading
 
 
 def _apply_to_sensor(
-    fault: Fault,
-    profile: FloatArray,
-    plant: Plant,
-    signals: tuple[list[str], FloatArray, FloatArray],
-    rng: Generator,
+    fault: Fault, profile: FloatArray, truth: _Truth, values: FloatArray, rng: Generator
 ) -> None:
     """Let one sensor be off, run away or stand still; the machine itself is well."""
-    names, values, scatter = signals
     first, end = fault.first_row, fault.last_row + 1
-    j = int(rng.choice([j for j, s in enumerate(names) if s not in plant.drivers]))
-    size = float(rng.choice([-1, 1])) * scatter[j] * profile[-1]
+    j = int(rng.choice([j for j, s in enumerate(truth.names) if s not in truth.kind.drivers]))
+    size = float(rng.choice([-1, 1])) * truth.scatter[j] * profile[-1]
     if fault.name == "sensor_bias":
         values[first:end, j] += size
     elif fault.name == "sensor_drift":
         values[first:end, j] += size * np.minimum(np.linspace(0, 2, profile.size), 1.0)
     else:
-        values[first:end, j] = plant.signals[names[j]][0][first] + size
+        values[first:end, j] = truth.expected[first, j] + size
 
 
 def _disturbed(kind: str, seed: int, course: _Course, values: FloatArray) -> Machine:

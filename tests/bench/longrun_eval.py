@@ -18,9 +18,10 @@ is sent; the environment variable DETECTOR_WARMUP holds ``warmup``.
 
 Figures: a fault is *newly found* if an alarm row lies in it and none in the 30 rows before it.
 The 15 minutes after a fault are its aftermath: an alarm there is neither right nor wrong. A false
-episode is a run of alarm rows that begins outside of faults and aftermaths, wherever it ends;
-false minutes are all alarm rows outside of them. *Held* is the share of alarm rows from the first
-alarm to the fault's end. *Clear* is how long an alarm that stood at the fault's end went on.
+episode is a run of alarm rows that does not begin in a fault and is not over with its aftermath;
+false minutes are all alarm rows outside of faults and aftermaths. *Held* is the share of alarm
+rows from the first alarm to the fault's end. *Clear* is how long an alarm that stood at the
+fault's end went on.
 """
 
 # ruff: noqa: T201  # a program that prints its findings
@@ -99,11 +100,18 @@ def judge(machine: longrun.Machine, alarm: NDArray[np.int8], seconds: float = 0.
         excused[f.first_row : f.last_row + 1 + AFTERMATH_ROWS] = True
     healthy = ~excused
     healthy[: machine.warmup] = False
-    begins = np.flatnonzero(on & ~np.concatenate([[False], on[:-1]]))
+    edges = np.diff(np.concatenate([[0], on.astype(np.int8), [0]]))
+    runs = zip(
+        np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True
+    )
     kind = machine.name.rsplit("-", 1)[0]
     return Outcome(
         [_found(kind, f, on) for f in machine.faults],
-        [(int(row), _blame(machine, int(row))) for row in begins if healthy[row]],
+        [
+            (row, _blame(machine, row))
+            for row, end in runs
+            if not inside[row] and healthy[row:end].any()
+        ],
         int(healthy.sum()),
         int((on & healthy).sum()),
         int(inside.sum()),
