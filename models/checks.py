@@ -53,10 +53,11 @@ _SURE = math.log(1000.0)
 """A drifted sensor is blamed at a thousand to one, as much as a check counts in diagnosis."""
 _CORRELATION_ERRORS = 3.0
 """A correlation counts when it is this many of its standard errors away from none."""
-_PATIENCE_LAGS = 2.0
-"""A real fault's slowest consequence has had so many of the longest lag to show itself."""
-_PATIENCE_SAMPLES = 100
-"""And at least so many readings, ten time constants of the smoothed residual."""
+_SLOW_SAMPLES = 50.0
+"""Deviations are averaged over the longest lag that explains a response, and at least so many
+readings: five time constants of the smoothed residual."""
+_PATIENCE = 2.0
+"""A real change's slowest consequence has had so many of these times to show itself."""
 
 
 class CheckResult(Struct, frozen=True):
@@ -118,6 +119,8 @@ class Checks(Struct):
     drifted: NDArray[np.bool_]
     away: Vector
     """Last judged deviation in its own standard deviations; NaN where there is none."""
+    slow: Vector
+    """Mean of the deviation over the time that a real change's consequences may take."""
     alone_s: Vector
     """How long the signal has deviated alone."""
     ordinary_ns: NDArray[np.int64]
@@ -139,7 +142,7 @@ def empty(layout: Layout) -> Checks:
         lowest=nowhere.copy(), highest=nowhere.copy(), step=zeros.copy(),
         jump=np.full(n, np.inf), spikes=zeros.copy(), bad=counts.copy(), stuck=no.copy(),
         outside=no.copy(), loose=no.copy(), drifted=no.copy(), away=nowhere.copy(),
-        alone_s=zeros.copy(), ordinary_ns=counts.copy(), offset=zeros.copy(),
+        slow=zeros.copy(), alone_s=zeros.copy(), ordinary_ns=counts.copy(), offset=zeros.copy(),
         repeats=Repeats(np.zeros(_RING, dtype=np.uint32)),
     )  # fmt: skip
 
@@ -317,18 +320,20 @@ def blame(
     c.away[:n] = z
     ordinary = (np.abs(z) < _CALM_SIGMAS) | (c.ordinary_ns[:n] == 0)
     c.ordinary_ns[:n] = np.where(ordinary, time_ns, c.ordinary_ns[:n])
+    longest_lag_s = float(LAGS_S[max(r.first.max(), r.second.max())])
+    tau_s = max(longest_lag_s, _SLOW_SAMPLES * r.interval_s)
+    c.slow[:n] += -math.expm1(-dt_s / tau_s) * np.where(np.isnan(z), 0.0, z - c.slow[:n])
     if not alarm:
         c.alone_s[:] = 0.0
         c.drifted[:] = False
         return
     c.offset[:n][r.usable] = smoothed * r.sigma
+    z = np.where(np.isnan(z), np.nan, c.slow[:n])
     j = _alone(z, r, settings)
     sure = j >= 0 and _nothing_else(z, j, table, r, settings)
     for i in range(n):
         c.alone_s[i] = c.alone_s[i] + dt_s if sure and i == j else 0.0
-    longest_lag_s = float(LAGS_S[max(r.first.max(), r.second.max())])
-    patience_s = max(_PATIENCE_LAGS * longest_lag_s, _PATIENCE_SAMPLES * r.interval_s)
-    c.drifted = (c.alone_s >= patience_s) & ~c.stuck & ~c.outside
+    c.drifted = (c.alone_s >= _PATIENCE * tau_s) & ~c.stuck & ~c.outside
 
 
 def _alone(z: Vector, r: Reference, settings: Settings) -> int:
