@@ -82,7 +82,13 @@ class _Truth(NamedTuple):
 
 
 def machine(kind: str, seed: int, commission_h: float, hours: float) -> Machine:
-    """Return a machine: ``commission_h`` healthy hours, then ``hours`` with faults and baits."""
+    """Return a machine: ``commission_h`` healthy hours, then ``hours`` with faults and baits.
+
+    Raises:
+        ValueError: less than an hour of either.
+    """
+    if commission_h < 1 or hours < 1:
+        raise ValueError(f"{commission_h} h and {hours} h: nothing to see in less than an hour")
     course, _, values = _signals(kind, seed, commission_h, hours)
     return _disturbed(kind, seed, course, values)
 
