@@ -12,7 +12,7 @@ import pytest
 
 from tests.bench import longrun, longrun_eval
 from tests.bench.longrun import Bait, Fault, Machine
-from tests.bench.plants import KINDS, lag, staged
+from tests.bench.plants import KINDS, FloatArray, lag, staged
 
 SEEDS = range(8)
 
@@ -20,6 +20,10 @@ SEEDS = range(8)
 @pytest.fixture(scope="module")
 def fleet() -> list[Machine]:
     return [longrun.machine(kind, seed, 2, 14) for kind in KINDS for seed in SEEDS]
+
+
+def seconds(n: int) -> FloatArray:
+    return np.arange(n, dtype=np.float64)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,8 +145,8 @@ def test_whoever_knows_the_physics_finds_what_is_easy_or_medium() -> None:
         smooth = np.column_stack([lag(z[:, j].copy(), 60.0, 0.0) for j in range(noisy.sum())])
         worst = np.abs(smooth / smooth[: course.start_s].std(axis=0)).max(axis=1)
         alarm = (worst > 1.2 * worst[600 : course.start_s].max()).astype(np.int8)
-        times = np.arange(len(z)) * 1.0
-        m = Machine(f"{kind}-{i}", times, values, [], course.start_s, course.faults, course.baits)
+        n, start = len(z), course.start_s
+        m = Machine(f"{kind}-{i}", seconds(n), values, [], start, course.faults, course.baits)
         outcomes.append(longrun_eval.judge(m, alarm))
     figures = longrun_eval.summary(outcomes)["newly_found"]
     for severity in ("easy", "medium"):
@@ -164,7 +168,7 @@ FAULTS = [Fault(2000, 2999, "easy", "wear"), Fault(6000, 6999, "hard", "leak")]
 
 def made(*faults: Fault, baits: tuple[Bait, ...] = ()) -> Machine:
     values = np.zeros((ROWS, 1))
-    return Machine("pump-1", np.arange(ROWS) * 1.0, values, ["s0"], WARMUP, [*faults], [*baits])
+    return Machine("pump-1", seconds(ROWS), values, ["s0"], WARMUP, [*faults], [*baits])
 
 
 def alarms(*runs: tuple[int, int]) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
