@@ -22,6 +22,8 @@ COMMISSION_H = {"pump": 8.0, "compressor": 8.0, "chiller": 24.0, "batch": 8.0}
 SENSOR_FAULTS = ("sensor_bias", "sensor_drift", "sensor_stuck")
 HEALTHY_SHARE = 0.3
 """Machines that stay healthy throughout: false alarms need hours without faults."""
+CALM_SHARE = 0.5
+"""Machines whose commissioning saw no stop and few set-points: it is rarely a full rehearsal."""
 BENIGN_DRIFT = 0.8
 """Bound of the slow drift that is no fault, in standard deviations of one reading."""
 LEAK_PER_SIGMA = 0.01
@@ -139,8 +141,9 @@ def _course(kind: str, seed: int, commission_h: float, hours: float) -> _Course:
         busy[max(f.first_row - 900, 0) : f.last_row + 1800] = True
     baits: list[Bait] = []
     hour = (rng.uniform(0, 24) + np.arange(n) / HOUR) % 24
-    running = _stops(rng, start, busy, baits)
-    setpoint = _setpoints(rng, start, n, baits)
+    calm = rng.random() < CALM_SHARE
+    running = _stops(rng, 0 if not calm else start, start, busy, baits)
+    setpoint = _setpoints(rng, start, n, baits, calm=calm)
     new_mode = np.zeros(n)
     if hours >= 3 and rng.random() < 0.6:
         length = int(rng.uniform(4500, 7200))  # a batch begins within the longest recipe's time
@@ -185,11 +188,13 @@ def _free(
     return None
 
 
-def _stops(rng: Generator, start: int, busy: NDArray[np.bool_], baits: list[Bait]) -> FloatArray:
+def _stops(
+    rng: Generator, begin: int, start: int, busy: NDArray[np.bool_], baits: list[Bait]
+) -> FloatArray:
     """Stop the machine for minutes, about every eight hours; the warm-up follows by itself."""
     n = busy.size
     running = np.ones(n)
-    for first, last in ((0, start), (start, n)):
+    for first, last in ((begin, start), (start, n)):
         for _ in range(rng.poisson((last - first) / (8 * HOUR))):
             length = int(rng.uniform(180, 1200))
             at = _free(rng, first + 900, last, length + 1800, busy)
@@ -199,20 +204,24 @@ def _stops(rng: Generator, start: int, busy: NDArray[np.bool_], baits: list[Bait
     return running
 
 
-def _setpoints(rng: Generator, start: int, n: int, baits: list[Bait]) -> FloatArray:
-    """Return piecewise constant set-points; later ones stay within what commissioning saw."""
+def _setpoints(rng: Generator, start: int, n: int, baits: list[Bait], *, calm: bool) -> FloatArray:
+    """Return piecewise constant set-points; a new one lies outside of what commissioning saw."""
     setpoint = np.empty(n)
     levels = np.sort(rng.uniform(0.2, 0.8, rng.integers(3, 6)))
-    at = 0
+    at, low, high = 0, 1.0, 0.0
     while at < n:
         commissioning = at < start
-        between = max(start / 8, 600) if commissioning else rng.uniform(1, 3) * HOUR
-        if commissioning or rng.random() < 0.5:
-            setpoint[at:] = rng.choice(levels)
-        else:
-            setpoint[at:] = rng.uniform(levels[0], levels[-1])
+        known = commissioning or rng.random() < 0.5
+        now = float(rng.choice(levels) if known else rng.uniform(levels[0], levels[-1]))
+        setpoint[at:] = now
         if at:
-            baits.append(Bait(at, "setpoint"))
+            baits.append(
+                Bait(at, "setpoint" if commissioning or low <= now <= high else "new_setpoint")
+            )
+        if commissioning:
+            low, high = min(low, now), max(high, now)
+        rehearsed = commissioning and not calm
+        between = max(start / 8, 600) if rehearsed else rng.uniform(1, 3) * HOUR
         at += int(between * rng.uniform(0.5, 1.5))
     return setpoint
 

@@ -41,7 +41,7 @@ def test_a_machine_says_nothing_about_its_columns(fleet: list[Machine]) -> None:
         assert m.columns == [f"s{j}" for j in range(d)]
         assert 4 <= d <= 14
         assert m.times_s.shape == (n,)
-        assert 0.9 * 7200 < m.warmup < 1.1 * 7200
+        assert 0.7 * 7200 < m.warmup < 1.1 * 7200  # gaps and duplicates
     assert len({m.values.shape[1] for m in fleet}) > 5
 
 
@@ -99,8 +99,8 @@ def test_every_bait_occurs_and_none_that_would_hide_or_cure_a_fault_lies_in_one(
 ) -> None:
     names = {b.name for m in fleet for b in m.baits}
     assert names == {
-        "setpoint", "stop", "restart", "new_mode", "ambient", "gap", "duplicates", "spike",
-        "clock_jump",
+        "setpoint", "new_setpoint", "stop", "restart", "new_mode", "ambient", "gap", "duplicates",
+        "spike", "clock_jump",
     }  # fmt: skip
     for m in fleet:
         for b in m.baits:
@@ -219,6 +219,13 @@ def test_false_episodes_begin_outside_of_faults_and_outlast_the_aftermath() -> N
         assert seen["false_episodes_per_1000_h"] == pytest.approx(episodes / hours * 1000)
         assert seen["false_minutes_per_1000_h"] == pytest.approx(rows / 60 / hours * 1000)
         assert seen["far_pct"] == pytest.approx(100 * rows / (hours * 3600))
+
+
+def test_an_alarm_that_goes_on_counts_again_every_ten_minutes() -> None:
+    hours = (ROWS - WARMUP - 1000 - 900) / 3600
+    seen = figures(made(FAULTS[0]), (1500, 1510), (2500, 4900), (7000, 8201))
+    assert seen["false_episodes"] == 2
+    assert seen["false_slices_per_1000_h"] == pytest.approx((1 + 2 + 3) / hours * 1000)
 
 
 def test_clearing_is_timed_from_the_end_of_the_fault() -> None:
