@@ -28,6 +28,7 @@ long an alarm that stood at the fault's end went on.
 # ruff: noqa: T201  # a program that prints its findings
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -238,26 +239,32 @@ def lockstep(command: str, machine: longrun.Machine) -> Output:
     score, alarm = np.zeros(n), np.zeros(n, np.int8)
     env = {**os.environ, "DETECTOR_WARMUP": str(machine.warmup), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+        shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
     ) as process:
-        assert process.stdin is not None, "it was asked for"
-        assert process.stdout is not None, "it was asked for"
-        process.stdin.write(",".join(["time", *machine.columns]) + "\n")
+        _send(process, ",".join(["time", *machine.columns]))
         for i, t in enumerate((machine.times_s - machine.times_s[0]).tolist()):
-            row = ",".join([repr(t), *map(repr, machine.values[i].tolist())])
-            process.stdin.write(row + "\n")
-            process.stdin.flush()
-            if not select.select([process.stdout], [], [], ANSWER_S)[0]:
-                process.kill()
-                raise SystemExit(f"no answer to row {i} within {ANSWER_S} s (no flush?)")
-            answer = process.stdout.readline()
+            _send(process, ",".join([repr(t), *map(repr, machine.values[i].tolist())]))
+            answer = _answer(process)
             try:
-                score[i], alarm[i] = (float(part) for part in answer.split(","))
+                score[i], alarm[i] = (float(part) for part in answer.split(b","))
             except ValueError:
                 process.kill()
                 raise SystemExit(f"row {i}: no 'score,alarm' but {answer!r}") from None
-        process.stdin.close()
     return score, alarm
+
+
+def _send(process: subprocess.Popen[bytes], line: str) -> None:
+    assert process.stdin is not None, "it was asked for"
+    # whoever does not listen any more is found out by having no answer
+    with contextlib.suppress(BrokenPipeError):
+        os.write(process.stdin.fileno(), line.encode() + b"\n")
+
+
+def _answer(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None, "it was asked for"
+    if not select.select([process.stdout], [], [], ANSWER_S)[0]:
+        return b"nothing for a minute (does it flush?)"
+    return process.stdout.readline()
 
 
 def run(args: argparse.Namespace, number: int) -> dict[str, Outcome]:

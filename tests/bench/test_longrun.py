@@ -311,10 +311,11 @@ def test_a_batch_that_looks_ahead_is_refused(tmp_path: Path) -> None:
         longrun_eval.called(f"{tmp_path}/det.py:Prophet", m, check=True)
 
 
-def test_a_program_that_does_not_speak_the_contract_is_refused() -> None:
+@pytest.mark.parametrize("command", ["echo hello", "true", "yes 1"])
+def test_a_program_that_does_not_speak_the_contract_is_refused(command: str) -> None:
     m = longrun.machine("pump", 0, 1, 1)
-    with pytest.raises(SystemExit, match="row 0"):
-        longrun_eval.lockstep("echo hello", m)
+    with pytest.raises(SystemExit, match="row 0: no 'score,alarm'"):
+        longrun_eval.lockstep(command, m)
 
 
 def test_a_cached_machine_is_the_machine(tmp_path: Path) -> None:
