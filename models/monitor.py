@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contract.faults import Deviation
 from contract.machines import MachineType
 from contract.telemetry import Reading
-from models import artefact, checks, conditions, judge, reference
+from models import artefact, blame, checks, conditions, judge, reference
 from models.checks import CheckResult, Checks
 from models.conditions import Conditions
 from models.judge import Verdict
@@ -92,7 +92,7 @@ class Monitor:
     def __init__(self, machine: MachineType, settings: Settings = DEFAULT) -> None:
         self._layout = Layout(machine)
         self._settings = settings
-        self._table = checks.signatures(machine, self._layout)
+        self._table = blame.signatures(machine, self._layout)
         self._state = self._fresh()
 
     def _fresh(self) -> _State:
@@ -241,7 +241,7 @@ class Monitor:
             return self._answer(s, None)
         value = judge.score(r, sigma, here)
         judge.decide(v, value, np.where(here, sigma, 0.0), settings)
-        checks.blame(
+        blame.advance(
             st.checks, self._table, r, settings, smoothed=v.smoothed, sigma=sigma, here=here,
             alarm=v.alarm, time_ns=s.time_ns, dt_s=dt_s,
         )  # fmt: skip

@@ -1,0 +1,131 @@
+"""Is a standing alarm the machine's or one sensor's? Blames a sensor that drifted.
+
+One response alone may deviate because its sensor drifts, or because of a fault that shows only
+there. What tells them apart is analytical redundancy (Dunia, Qin, Edgar and McAvoy 1996): whatever
+could really move the response would move others as well. What that is, the machine type's fault
+table knows, and else the correlation of healthy residuals. Where neither says anything, or a known
+fault shows only in that response, sensor and machine cannot be told apart, and nothing is blamed.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.faults import Direction
+from contract.machines import MachineType
+from models.checks import Checks
+from models.conditions import LAGS_S
+from models.reference import Reference
+from models.sample import Layout, Vector
+from models.settings import Settings
+
+_CALM_SIGMAS = 2.0
+"""What chance and an inexact model leave of a deviation averaged for long."""
+_SHARE = 0.1
+"""A real fault's listed consequences may be a tenth as far out as its leading symptom; a sensor is
+blamed only when not even that can be hidden by chance, so never below 20 sigma."""
+_SURE = math.log(1000.0)
+"""A drifted sensor is blamed at a thousand to one, as much as a check counts in diagnosis."""
+_CORRELATION_ERRORS = 3.0
+"""A correlation counts when it is this many of its standard errors away from none."""
+_SLOW_SAMPLES = 50.0
+"""Deviations are averaged over the longest lag that explains a response, and at least so many
+readings: five time constants of the smoothed residual."""
+_PATIENCE = 2.0
+"""A real change's slowest consequence has had so many of these times to show itself."""
+
+
+def signatures(machine: MachineType, layout: Layout) -> NDArray[np.int64]:
+    """Return the fault table as signs: [fault, response], +1 above, -1 below, 0 not a symptom."""
+    rows = np.zeros((len(machine.faults), len(layout.responses)), dtype=np.int64)
+    place = {name: i for i, name in enumerate(layout.responses)}
+    for row, fault in zip(rows, machine.faults, strict=True):
+        for s in fault.symptoms:
+            if s.signal in place:
+                row[place[s.signal]] = 1 if s.direction is Direction.ABOVE else -1
+    return rows
+
+
+def advance(
+    c: Checks, table: NDArray[np.int64], r: Reference, settings: Settings, *, smoothed: Vector,
+    sigma: Vector, here: NDArray[np.bool_], alarm: bool, time_ns: int, dt_s: float,
+) -> None:  # fmt: skip
+    """Ask whether a standing alarm is one sensor's drift; raises no alarm of its own.
+
+    Args:
+        c: the checks.
+        table: from `signatures`.
+        r: what the residuals are measured against.
+        settings: the detector's numbers.
+        smoothed: residuals of the usable responses, in sigmas of one reading.
+        sigma: the same in their own standard deviations.
+        here: which of them can be judged now.
+        alarm: whether the machine's alarm stands.
+        time_ns: now.
+        dt_s: seconds since the last reading.
+    """
+    n = table.shape[1]
+    z = np.full(n, np.nan)
+    z[r.usable] = np.where(here, sigma, np.nan)
+    c.away[:n] = z
+    ordinary = (np.abs(z) < _CALM_SIGMAS) | (c.ordinary_ns[:n] == 0)
+    c.ordinary_ns[:n] = np.where(ordinary, time_ns, c.ordinary_ns[:n])
+    longest_lag_s = float(LAGS_S[max(r.first.max(), r.second.max())])
+    tau_s = max(longest_lag_s, _SLOW_SAMPLES * r.interval_s)
+    c.slow[:n] += -math.expm1(-dt_s / tau_s) * np.where(np.isnan(z), 0.0, z - c.slow[:n])
+    if not alarm:
+        c.alone_s[:] = 0.0
+        c.drifted[:] = False
+        return
+    c.offset[:n][r.usable] = smoothed * r.sigma
+    z = np.where(np.isnan(z), np.nan, c.slow[:n])
+    j = _alone(z, r, settings)
+    sure = j >= 0 and _nothing_else(z, j, table, r, settings)
+    for i in range(n):
+        c.alone_s[i] = c.alone_s[i] + dt_s if sure and i == j else 0.0
+    c.drifted = (c.alone_s >= _PATIENCE * tau_s) & ~c.stuck & ~c.outside
+
+
+def _alone(z: Vector, r: Reference, settings: Settings) -> int:
+    """Return the response without which all is as calm as it must be to end an alarm; else -1."""
+    j = int(np.nanargmax(np.abs(z))) if not np.isnan(z).all() else -1
+    rest = ~np.isnan(z)
+    rest[j] = False
+    if j < 0 or not rest.any() or abs(z[j]) < r.level_one:
+        return -1
+    others, among = z[rest], rest[r.usable]
+    within = r.correlation[np.ix_(among, among)]
+    t2 = float(others @ np.linalg.solve(within, others))
+    calm = math.sqrt(max(t2, 0.0)) < settings.clear_below * r.level_all[len(others)]
+    return j if calm else -1
+
+
+def _nothing_else(
+    z: Vector, j: int, table: NDArray[np.int64], r: Reference, settings: Settings
+) -> bool:
+    """Tell whether all that could really move response ``j`` like this would have shown elsewhere.
+
+    Known faults say what moves together; without one, what moved together in healthy running does.
+    Where neither says anything, the sensor and the machine cannot be told apart.
+    """
+    possible = table[table[:, j] == np.sign(z[j])]
+    if len(possible):
+        others = possible.copy()
+        others[:, j] = 0
+        others[:, np.isnan(z)] = 0
+        hidden = others * np.nan_to_num(z) + _CALM_SIGMAS < _SHARE * abs(z[j])
+        shown = (~hidden & (others != 0)).any(axis=1)
+        return bool((others.any(axis=1) & ~shown).all())
+    rest = ~np.isnan(z)
+    rest[j] = False
+    among, me = rest[r.usable], int(r.usable[:j].sum())
+    coupled = r.correlation[among, me]
+    independent = r.span_s / r.interval_s / (2 * settings.smoothing_samples)
+    error = _CORRELATION_ERRORS / math.sqrt(max(independent, 1.0))
+    coupled = np.where(np.abs(coupled) > error, coupled, 0.0)
+    follow = z[rest] - coupled * z[j]
+    solved = np.linalg.solve(
+        r.correlation[np.ix_(among, among)], np.stack([follow, z[rest]], axis=1)
+    )
+    return bool(follow @ solved[:, 0] - z[rest] @ solved[:, 1] >= 2 * _SURE)
