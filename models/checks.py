@@ -196,9 +196,6 @@ def _count_still(  # noqa: PLR0917  # jitted: arrays one by one
 
 def _repeat(r: Repeats, s: Sample, settings: Settings, *, judged: bool) -> None:
     """Look for the row among the newest ones; in sequence, so that chance does not count."""
-    if not judged:
-        r.lag = r.run = 0
-        return
     row = zlib.crc32(s.raw.tobytes()) or 1
     if r.lag and r.ring[(r.place - r.lag) % _RING] == row:
         r.run += 1
@@ -207,6 +204,9 @@ def _repeat(r: Repeats, s: Sample, settings: Settings, *, judged: bool) -> None:
         r.run = min(r.lag, 1)
         r.from_ns = s.time_ns
         r.stale &= r.lag > 0
+    if not judged:
+        r.run = 0
+        return
     r.ring[r.place] = row
     r.place = (r.place + 1) % _RING
     long = s.time_ns - r.from_ns >= settings.stuck_s * 1e9
