@@ -98,6 +98,25 @@ def doctor(
 
 
 @app.command()
+def rul(
+    train: Annotated[Path, typer.Argument(help="CSV of lives that ended by failure.")],
+    test: Annotated[Path, typer.Argument(help="CSV of machines in service, same signals.")],
+    output: Annotated[Path, typer.Argument(help="CSV to write: unit,rul,low,high.")],
+    cap: Annotated[
+        float, typer.Option(min=1, max=1e9, help="Highest remaining life to tell apart, cycles.")
+    ] = 125,
+) -> None:
+    """Estimate remaining useful life after each unit's last row.
+
+    Both files: columns unit, cycle (age) and the signals; empty where there is no value. Of ten
+    machines one fails before low and one after high; high is inf from the cap on.
+    """
+    from farfix.rul import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    run(train, test, output, cap)
+
+
+@app.command()
 def topic(
     site: str,
     device: str,
