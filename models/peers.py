@@ -42,6 +42,8 @@ _EXTRAPOLATE = 0.5
 """Conditions may lie this share of the peers' range outside of it."""
 _ITERATIONS = 5
 """Rounds of variance estimation; it has settled after three."""
+_HUGE = 1e60
+"""No mean of plausible values is so large; its square can still be summed up."""
 _SHAMOS = 1.0483
 """Makes the median distance of pairs the standard deviation of normal numbers."""
 
@@ -165,7 +167,7 @@ def compare(t: PeerTable, layout: Layout, today: int) -> list[Standing]:
 
 def _signal(devices: list[str], name: str, unit: str, y: Vector, x: Vector) -> list[Standing]:
     """Compare all machines in one signal: ``y`` [machine, day], ``x`` [machine, day, condition]."""
-    seen = ~np.isnan(y) & ~np.isnan(x).any(axis=2)
+    seen = (np.abs(y) < _HUGE) & (np.abs(x) < _HUGE).all(axis=2)
     seen[~(seen[:, -RECENT:].sum(axis=1) >= MIN_RECENT)] = False
     here = np.asarray(seen.any(axis=1))
     if here.sum() < MIN_PEERS + 1:
