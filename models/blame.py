@@ -21,7 +21,9 @@ from models.sample import Layout, Vector
 from models.settings import Settings
 
 _CALM_SIGMAS = 2.0
-"""What chance and an inexact model leave of a deviation averaged for long."""
+"""What chance and an inexact model leave of a deviation, or hide of one that is averaged."""
+_MAX_SIGMAS = 1000.0
+"""Beyond this, more makes no difference."""
 _SHARE = 0.1
 """A real fault's listed consequences may be a tenth as far out as its leading symptom; a sensor is
 blamed only when not even that can be hidden by chance, so never below 20 sigma."""
@@ -48,8 +50,8 @@ def signatures(machine: MachineType, layout: Layout) -> NDArray[np.int64]:
 
 
 def advance(
-    c: Checks, table: NDArray[np.int64], r: Reference, settings: Settings, *, smoothed: Vector,
-    sigma: Vector, here: NDArray[np.bool_], alarm: bool, time_ns: int, dt_s: float,
+    c: Checks, table: NDArray[np.int64], r: Reference, settings: Settings, *, residual: Vector,
+    wide: Vector, sigma: Vector, here: NDArray[np.bool_], alarm: bool, time_ns: int, dt_s: float,
 ) -> None:  # fmt: skip
     """Ask whether a standing alarm is one sensor's drift; raises no alarm of its own.
 
@@ -58,8 +60,9 @@ def advance(
         table: from `signatures`.
         r: what the residuals are measured against.
         settings: the detector's numbers.
-        smoothed: residuals of the usable responses, in sigmas of one reading.
-        sigma: the same in their own standard deviations.
+        residual: what the usable responses read above their reference, in their units.
+        wide: expected deviation of the smoothed residual, in sigmas of one reading.
+        sigma: the smoothed residual in these; a spike passes it quickly, but a long walk, too.
         here: which of them can be judged now.
         alarm: whether the machine's alarm stands.
         time_ns: now.
@@ -73,13 +76,17 @@ def advance(
     c.ordinary_ns[:n] = np.where(ordinary, time_ns, c.ordinary_ns[:n])
     longest_lag_s = float(LAGS_S[max(r.first.max(), r.second.max())])
     tau_s = max(longest_lag_s, _SLOW_SAMPLES * r.interval_s)
-    c.slow[:n] += -math.expm1(-dt_s / tau_s) * np.where(np.isnan(z), 0.0, z - c.slow[:n])
+    far = np.full(n, np.nan)
+    far[r.usable] = np.clip(residual / (r.sigma * wide), -_MAX_SIGMAS, _MAX_SIGMAS)
+    fresh = ~np.isnan(z) & ~np.isnan(far)
+    c.slow[:n] += -math.expm1(-dt_s / tau_s) * np.where(fresh, far - c.slow[:n], 0.0)
+    c.judged_ns[:n] = np.where(fresh, time_ns, c.judged_ns[:n])
     if not alarm:
         c.alone_s[:] = 0.0
         c.drifted[:] = False
         return
-    c.offset[:n][r.usable] = smoothed * r.sigma
-    z = np.where(np.isnan(z), np.nan, c.slow[:n])
+    c.offset[:n][r.usable] = c.slow[:n][r.usable] * wide * r.sigma
+    z = np.where(time_ns - c.judged_ns[:n] <= tau_s * 1e9, c.slow[:n], np.nan)
     j = _alone(z, r, settings)
     sure = j >= 0 and _nothing_else(z, j, table, r, settings)
     for i in range(n):

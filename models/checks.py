@@ -106,12 +106,14 @@ class Checks(Struct):
     """Last judged deviation in its own standard deviations; NaN where there is none."""
     slow: Vector
     """Mean of the deviation over the time that a real change's consequences may take."""
+    judged_ns: NDArray[np.int64]
+    """When the deviation was last judged."""
     alone_s: Vector
     """How long the signal has deviated alone."""
     ordinary_ns: NDArray[np.int64]
     """When the deviation was last an ordinary one."""
     offset: Vector
-    """Smoothed deviation in the signal's unit."""
+    """The same in the signal's unit."""
     repeats: Repeats
 
 
@@ -127,7 +129,8 @@ def empty(layout: Layout) -> Checks:
         lowest=nowhere.copy(), highest=nowhere.copy(), step=zeros.copy(),
         jump=np.full(n, np.inf), spikes=zeros.copy(), bad=counts.copy(), stuck=no.copy(),
         outside=no.copy(), loose=no.copy(), drifted=no.copy(), away=nowhere.copy(),
-        slow=zeros.copy(), alone_s=zeros.copy(), ordinary_ns=counts.copy(), offset=zeros.copy(),
+        slow=zeros.copy(), judged_ns=counts.copy(), alone_s=zeros.copy(),
+        ordinary_ns=counts.copy(), offset=zeros.copy(),
         repeats=Repeats(np.zeros(_RING, dtype=np.uint32)),
     )  # fmt: skip
 

@@ -242,8 +242,8 @@ class Monitor:
         value = judge.score(r, sigma, here)
         judge.decide(v, value, np.where(here, sigma, 0.0), settings)
         blame.advance(
-            st.checks, self._table, r, settings, smoothed=v.smoothed, sigma=sigma, here=here,
-            alarm=v.alarm, time_ns=s.time_ns, dt_s=dt_s,
+            st.checks, self._table, r, settings, residual=y - v.expected, wide=wide, sigma=sigma,
+            here=here, alarm=v.alarm, time_ns=s.time_ns, dt_s=dt_s,
         )  # fmt: skip
         names = [n for n, u in zip(self._layout.responses, r.usable, strict=True) if u]
         return self._answer(s, value, judge.deviations(names, v, sigma, y, here))
