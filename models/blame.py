@@ -10,6 +10,7 @@ fault shows only in that response, sensor and machine cannot be told apart, and 
 import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from contract.faults import Direction
@@ -68,23 +69,18 @@ def advance(
         time_ns: now.
         dt_s: seconds since the last reading.
     """
-    n = table.shape[1]
-    z = np.full(n, np.nan)
-    z[r.usable] = np.where(here, sigma, np.nan)
-    c.away[:n] = z
-    ordinary = (np.abs(z) < _CALM_SIGMAS) | (c.ordinary_ns[:n] == 0)
-    c.ordinary_ns[:n] = np.where(ordinary, time_ns, c.ordinary_ns[:n])
-    longest_lag_s = float(LAGS_S[max(r.first.max(), r.second.max())])
-    tau_s = max(longest_lag_s, _SLOW_SAMPLES * r.interval_s)
-    far = np.full(n, np.nan)
-    far[r.usable] = np.clip(residual / (r.sigma * wide), -_MAX_SIGMAS, _MAX_SIGMAS)
-    fresh = ~np.isnan(z) & ~np.isnan(far)
-    c.slow[:n] += -math.expm1(-dt_s / tau_s) * np.where(fresh, far - c.slow[:n], 0.0)
-    c.judged_ns[:n] = np.where(fresh, time_ns, c.judged_ns[:n])
+    lag_s = max(LAGS_S[r.first].max(), LAGS_S[r.second].max())
+    tau_s = max(float(lag_s), _SLOW_SAMPLES * r.interval_s)
+    far = residual / (r.sigma * wide)
+    _remember(
+        c.away, c.slow, c.judged_ns, c.ordinary_ns, r.usable, here, sigma, far, time_ns,
+        -math.expm1(-dt_s / tau_s),
+    )  # fmt: skip
     if not alarm:
-        c.alone_s[:] = 0.0
-        c.drifted[:] = False
+        c.alone_s.fill(0.0)
+        c.drifted.fill(False)  # noqa: FBT003  # an array's value
         return
+    n = table.shape[1]
     c.offset[:n][r.usable] = c.slow[:n][r.usable] * wide * r.sigma
     z = np.where(time_ns - c.judged_ns[:n] <= tau_s * 1e9, c.slow[:n], np.nan)
     j = _alone(z, r, settings)
@@ -92,6 +88,25 @@ def advance(
     for i in range(n):
         c.alone_s[i] = c.alone_s[i] + dt_s if sure and i == j else 0.0
     c.drifted = (c.alone_s >= _PATIENCE * tau_s) & ~c.stuck & ~c.outside
+
+
+@njit(cache=True)
+def _remember(  # noqa: PLR0917  # jitted: arrays one by one
+    away: Vector, slow: Vector, judged_ns: NDArray[np.int64], ordinary_ns: NDArray[np.int64],
+    usable: NDArray[np.bool_], here: NDArray[np.bool_], sigma: Vector, far: Vector,
+    time_ns: int, alpha: float,
+) -> None:  # fmt: skip
+    """Take one reading's deviations in; ``sigma`` and ``far`` are of the usable responses only."""
+    k = -1
+    for i in range(len(usable)):
+        k += usable[i]
+        judged = usable[i] and here[k]
+        away[i] = sigma[k] if judged else np.nan
+        if abs(away[i]) < _CALM_SIGMAS or ordinary_ns[i] == 0:
+            ordinary_ns[i] = time_ns
+        if judged and not np.isnan(far[k]):
+            slow[i] += alpha * (min(max(far[k], -_MAX_SIGMAS), _MAX_SIGMAS) - slow[i])
+            judged_ns[i] = time_ns
 
 
 def _alone(z: Vector, r: Reference, settings: Settings) -> int:
