@@ -39,19 +39,19 @@ _PATIENCE = 2.0
 """A real change's slowest consequence has had so many of these times to show itself."""
 
 
-def signatures(machine: MachineType, layout: Layout) -> NDArray[np.int64]:
-    """Return the fault table as signs: [fault, response], +1 above, -1 below, 0 not a symptom."""
-    rows = np.zeros((len(machine.faults), len(layout.responses)), dtype=np.int64)
+def signatures(machine: MachineType, layout: Layout) -> Vector:
+    """Return the fault table as signed weights: [fault, response], above > 0, not a symptom 0."""
+    rows = np.zeros((len(machine.faults), len(layout.responses)))
     place = {name: i for i, name in enumerate(layout.responses)}
     for row, fault in zip(rows, machine.faults, strict=True):
         for s in fault.symptoms:
             if s.signal in place:
-                row[place[s.signal]] = 1 if s.direction is Direction.ABOVE else -1
+                row[place[s.signal]] = s.weight if s.direction is Direction.ABOVE else -s.weight
     return rows
 
 
 def advance(
-    c: Checks, table: NDArray[np.int64], r: Reference, settings: Settings, *, residual: Vector,
+    c: Checks, table: Vector, r: Reference, settings: Settings, *, residual: Vector,
     wide: Vector, sigma: Vector, here: NDArray[np.bool_], alarm: bool, time_ns: int, dt_s: float,
 ) -> None:  # fmt: skip
     """Ask whether a standing alarm is one sensor's drift; raises no alarm of its own.
@@ -123,22 +123,23 @@ def _alone(z: Vector, r: Reference, settings: Settings) -> int:
     return j if calm else -1
 
 
-def _nothing_else(
-    z: Vector, j: int, table: NDArray[np.int64], r: Reference, settings: Settings
-) -> bool:
+def _nothing_else(z: Vector, j: int, table: Vector, r: Reference, settings: Settings) -> bool:
     """Tell whether all that could really move response ``j`` like this would have shown elsewhere.
 
     Known faults say what moves together; without one, what moved together in healthy running does.
-    Where neither says anything, the sensor and the machine cannot be told apart.
+    A known fault is ruled out by a symptom as weighty as this one that does not show; what is its
+    leading symptom may run far ahead of the others. Where nothing can be ruled out, the sensor and
+    the machine cannot be told apart.
     """
-    possible = table[table[:, j] == np.sign(z[j])]
+    possible = table[np.sign(table[:, j]) == np.sign(z[j])]
     if len(possible):
         others = possible.copy()
         others[:, j] = 0
         others[:, np.isnan(z)] = 0
-        hidden = others * np.nan_to_num(z) + _CALM_SIGMAS < _SHARE * abs(z[j])
+        weighty = (np.abs(others) >= np.abs(possible[:, [j]])).any(axis=1)
+        hidden = np.sign(others) * np.nan_to_num(z) + _CALM_SIGMAS < _SHARE * abs(z[j])
         shown = (~hidden & (others != 0)).any(axis=1)
-        return bool((others.any(axis=1) & ~shown).all())
+        return bool((weighty & ~shown).all())
     rest = ~np.isnan(z)
     rest[j] = False
     among, me = rest[r.usable], int(r.usable[:j].sum())
