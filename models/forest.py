@@ -8,9 +8,9 @@ bagged (Oza and Russell, "Online bagging", 2001). An example updates the leaves 
 once; and the less the forest believed its label, the more trees are regrown, the oldest first. So
 the work goes where there is something to learn, and stops where everything is known.
 
-Cuts lie half-way between neighbouring examples of different classes (Fayyad and Irani, 1992: no
-other cut can be the purest), so answers do not change with the units of the inputs, and a monotone
-rescaling moves them only within the gap between two examples. A missing value lies below all
+Cuts lie half-way between neighbouring examples of different classes, so answers do not change with
+the units of the inputs, and a monotone rescaling moves them only within the gap between two
+examples. A missing value lies below all
 numbers: trees can cut between missing and known. The forest is deterministic: its dice are part of
 its state. Memory never grows.
 """
@@ -23,11 +23,10 @@ from msgspec import Struct
 from numba import njit
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from models.tree import Drawn, Floats, Ints, Tree, grow, random
 
 TREES = 16
-"""Enough that one tree's chance is 6 % of the answer; twice as many cost double and gained .001."""
+"""One tree's chance is 6 % of the answer; 10 to 24 trees ranked made-up failures within .01."""
 CAPACITY = 3072
 """Examples kept. Cuts lie between neighbours: they are as sharp as the examples are dense."""
 NODES = 512
@@ -92,7 +91,13 @@ class Combination(Struct, frozen=True):
 def empty(
     inputs: int, classes: int, *, capacity: int = CAPACITY, trees: int = TREES, seed: int = 0
 ) -> Forest:
-    """Return a forest that has learnt nothing; it gives every class the same probability."""
+    """Return a forest that has learnt nothing; it gives every class the same probability.
+
+    Raises:
+        ValueError: there is no input, class, place for examples or tree.
+    """
+    if min(inputs, classes, capacity, trees) < 1:
+        raise ValueError("a forest needs inputs, classes, places for examples and trees")
     return Forest(
         values=np.zeros((inputs, capacity)),
         labels=np.zeros(capacity, dtype=np.int64),
@@ -142,7 +147,12 @@ def score_then_learn(forest: Forest, rows: Floats, labels: Ints) -> Floats:
 
     Returns:
         (n, classes): probabilities that each row's label was expected with.
+
+    Raises:
+        ValueError: rows and labels do not fit together, or not the forest.
     """
+    if rows.shape[1] != len(forest.values) or len(labels) != len(rows):
+        raise ValueError("rows must have as many inputs as the forest, and one label each")
     answers = np.zeros((len(rows), len(forest.seen)))
     for i in range(len(rows)):
         x = _bounded(rows[i])
@@ -160,6 +170,8 @@ def learn(forest: Forest, row: Floats, label: int) -> None:
 @njit(cache=True)
 def probabilities(forest: Forest, row: Floats) -> Floats:
     """Return the probability of every class for one row (d,) of inputs; NaN is missing."""
+    if len(row) != len(forest.values):
+        raise ValueError("a row must have as many inputs as the forest")
     answer = np.zeros(len(forest.seen))
     _answer(forest, _bounded(row), answer)
     return answer
@@ -232,17 +244,6 @@ def _leaf(forest: Forest, tree: int, x: Floats) -> int:
 
 
 @njit(cache=True)
-def _random(dice: NDArray[np.uint64]) -> float:
-    """Return the next number in [0, 1) (xorshift64*, Vigna 2016)."""
-    s = dice[0]
-    s ^= s >> np.uint64(12)
-    s ^= s << np.uint64(25)
-    s ^= s >> np.uint64(27)
-    dice[0] = s
-    return float((s * np.uint64(2685821657736338717)) >> np.uint64(11)) / 2.0**53
-
-
-@njit(cache=True)
 def _keep(forest: Forest, x: Floats, label: int) -> None:
     """Put an example into the reservoir, in place of one of the commonest class if it is full."""
     capacity, count = len(forest.labels), _total(forest.kept)
@@ -251,11 +252,11 @@ def _keep(forest: Forest, x: Floats, label: int) -> None:
     if count == capacity:
         commonest = _commonest(forest)
         chance = forest.kept[label] / forest.seen[label]
-        if label == commonest and _random(forest.dice) >= chance:
+        if label == commonest and random(forest.dice) >= chance:
             return
-        slot = int(_random(forest.dice) * capacity)
+        slot = int(random(forest.dice) * capacity)
         while forest.labels[slot] != commonest:
-            slot = int(_random(forest.dice) * capacity)
+            slot = int(random(forest.dice) * capacity)
         forest.kept[commonest] -= 1
     forest.kept[label] += 1
     forest.labels[slot] = label
@@ -301,7 +302,7 @@ def _weights(forest: Forest) -> Floats:
         label = forest.labels[i]
         times = 1.0
         if label == commonest:
-            times, chance, dice = 0.0, math.exp(-1.0), _random(forest.dice)
+            times, chance, dice = 0.0, math.exp(-1.0), random(forest.dice)
             while dice > chance and times < 8:
                 times += 1.0
                 dice -= chance
@@ -310,21 +311,8 @@ def _weights(forest: Forest) -> Floats:
     return weights
 
 
-class _Drawn(NamedTuple):
-    """What a tree is grown on: m of the n kept examples."""
-
-    values: Floats
-    labels: Ints
-    weights: Floats
-    rows: NDArray[np.int32]
-    """(d, m): the drawn examples in ascending order of each input, within each node."""
-    first_side: NDArray[np.bool_]
-    """(n,): whether an example goes to the first child."""
-    spare: NDArray[np.int32]
-
-
 @njit(cache=True)
-def _draw(forest: Forest) -> _Drawn:
+def _draw(forest: Forest) -> Drawn:
     """Return the examples drawn for a new tree."""
     weights = _weights(forest)
     drawn = 0
@@ -339,146 +327,11 @@ def _draw(forest: Forest) -> _Drawn:
                 rows[j, place] = i
                 place += 1
     first_side, spare = np.empty(len(weights), np.bool_), np.empty(drawn, np.int32)
-    return _Drawn(forest.values, forest.labels, weights, rows, first_side, spare)
+    return Drawn(forest.values, forest.labels, weights, rows, first_side, spare)
 
 
 @njit(cache=True)
-def _regrow(forest: Forest, tree: int) -> None:
-    """Grow one tree anew on the kept examples, down to leaves of one class."""
-    drawn = _draw(forest)
-    inputs, m = drawn.rows.shape
-    features = np.arange(inputs)
-    feature, counts = forest.feature[tree], forest.counts[tree]
-    feature[0] = -1
-    for c in range(counts.shape[1]):
-        counts[0, c] = 0.0
-    for i in drawn.rows[0]:
-        counts[0, drawn.labels[i]] += drawn.weights[i]
-    mixed = np.empty((len(feature), 3), dtype=np.int64)
-    mixed[0, 0], mixed[0, 1], mixed[0, 2] = 0, 0, m
-    waiting, size = 0 if _pure(counts[0]) else 1, 1
-    while waiting > 0 and size + 2 <= len(feature):
-        waiting -= 1
-        node, a, b = mixed[waiting]
-        best, cut = _best(drawn, (a, b), counts[node], features, forest.dice)
-        if best < 0:
-            continue
-        middle = _count(drawn, a, b, best, cut, counts[size : size + 2])
-        if not (_pure(counts[size]) and _pure(counts[size + 1])):
-            _divide(drawn, a, b)
-        feature[node], forest.cut[tree, node], forest.child[tree, node] = best, cut, size
-        for child, start, end in ((size, a, middle), (size + 1, middle, b)):
-            feature[child] = -1
-            if not _pure(counts[child]):
-                mixed[waiting, 0], mixed[waiting, 1], mixed[waiting, 2] = child, start, end
-                waiting += 1
-        size += 2
-
-
-@njit(cache=True)
-def _pure(counts: Floats) -> bool:
-    """Tell whether no more than one class has weight."""
-    classes = 0
-    for c in range(len(counts)):
-        classes += counts[c] > 0
-    return classes < 2
-
-
-@njit(cache=True)
-def _best(
-    drawn: _Drawn, span: tuple[int, int], total: Floats, features: Ints, dice: NDArray[np.uint64]
-) -> tuple[int, float]:  # fmt: skip
-    """Return the input and cut that leave the least impurity; -1 if no input can cut.
-
-    Half of the inputs, drawn anew in every node, compete: among those that vary at all.
-    """
-    before = np.empty(len(total))
-    best, best_purity, best_cut = -1, -1.0, 0.0
-    left, tried = len(features), 0
-    while left > 0 and 2 * tried < len(features):
-        place = int(_random(dice) * left)
-        left -= 1
-        feature = features[place]
-        features[place], features[left] = features[left], feature
-        values, rows = drawn.values[feature], drawn.rows[feature, span[0] : span[1]]
-        if values[rows[0]] == values[rows[-1]]:
-            continue
-        tried += 1
-        purity, cut = _best_cut(drawn, feature, rows, total, before)
-        if purity > best_purity:
-            best, best_purity, best_cut = feature, purity, cut
-    return best, best_cut
-
-
-@njit(cache=True)
-def _best_cut(
-    drawn: _Drawn, feature: int, rows: NDArray[np.int32], total: Floats, before: Floats
-) -> tuple[float, float]:
-    """Return the best cut between rows in ascending order, and its purity.
-
-    Purity is the sum over both sides of sum(weight of a class squared) / weight: the largest one
-    leaves the least Gini impurity. Cuts between equal values, or inside a run of one class, are
-    passed over. `before` is room for the weights of the classes before the cut.
-    """
-    values, labels, weights = drawn.values[feature], drawn.labels, drawn.weights
-    whole = squares = squares_after = weight = last_value = best_cut = 0.0
-    for c in range(len(total)):
-        before[c] = 0.0
-        whole += total[c]
-        squares_after += total[c] * total[c]
-    best, last_label, k = -1.0, -1, 0
-    while k < len(rows):
-        value, label, end = values[rows[k]], labels[rows[k]], k + 1
-        while end < len(rows) and values[rows[end]] == value:
-            label = label if labels[rows[end]] == label else -1
-            end += 1
-        if k > 0 and (label < 0 or label != last_label):
-            purity = squares / weight + squares_after / (whole - weight)
-            if purity > best:
-                best, best_cut = purity, _middle(last_value, value)
-        while k < end:
-            c, w = labels[rows[k]], weights[rows[k]]
-            squares += w * (2 * before[c] + w)
-            squares_after -= w * (2 * (total[c] - before[c]) - w)
-            before[c] += w
-            weight += w
-            k += 1
-        last_label, last_value = label, value
-    return best, best_cut
-
-
-@njit(cache=True)
-def _middle(low: float, high: float) -> float:
-    """Return a number at least as large as the lower and smaller than the higher one."""
-    middle = 0.5 * low + 0.5 * high
-    return middle if low <= middle < high else low
-
-
-@njit(cache=True)
-def _count(drawn: _Drawn, a: int, b: int, feature: int, cut: float, counts: Floats) -> int:  # noqa: PLR0917  # jitted
-    """Note each row's side and both sides' class weights; return where the second one begins."""
-    for c in range(counts.shape[1]):
-        counts[0, c] = counts[1, c] = 0.0
-    for i in drawn.rows[feature, a:b]:
-        first = drawn.values[feature, i] <= cut
-        drawn.first_side[i] = first
-        a += first
-        counts[0 if first else 1, drawn.labels[i]] += drawn.weights[i]
-    return a
-
-
-@njit(cache=True)
-def _divide(drawn: _Drawn, a: int, b: int) -> None:
-    """Put the rows of the first side before the others; each side keeps its order."""
-    first_side, spare = drawn.first_side, drawn.spare
-    for j in range(len(drawn.rows)):
-        rows = drawn.rows[j]
-        first, second = a, 0
-        for k in range(a, b):
-            i = rows[k]
-            rows[first] = i
-            spare[second] = i
-            first += first_side[i]
-            second += not first_side[i]
-        for k in range(second):
-            rows[first + k] = spare[k]
+def _regrow(forest: Forest, place: int) -> None:
+    """Grow one tree anew on the kept examples."""
+    tree = Tree(forest.feature[place], forest.cut[place], forest.child[place], forest.counts[place])
+    grow(tree, _draw(forest), forest.dice)

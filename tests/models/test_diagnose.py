@@ -2,12 +2,13 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.faults import UNKNOWN, Deviation, Direction
-from contract.machines import CheckKind
+from contract.faults import UNKNOWN, Deviation, Direction, Severity
+from contract.machines import CheckKind, FaultSpec, Symptom
 from models.checks import CheckResult
 from models.diagnose import rank
 from tests.models import plant
@@ -61,6 +62,33 @@ def test_a_response_that_could_not_be_judged_counts_neither_way() -> None:
     wear = next(h for h in rank(MACHINE, seen, []) if h.fault == "wear")
     assert "Metal could not be judged." in wear.evidence
     assert wear.probability > 0.5
+
+
+def test_where_nothing_deviates_nothing_is_named() -> None:
+    loose = CheckResult(CheckKind.LOOSE, "flow", "has jumped there and straight back")
+    stale = CheckResult(CheckKind.STALE, "", "repeats itself")
+    assert rank(MACHINE, deviations(), [])[0].fault == UNKNOWN
+    assert rank(MACHINE, deviations(), [loose])[0].fault == UNKNOWN
+    assert rank(MACHINE, deviations(vibration=9.0, metal=7.0), [stale])[0].fault == UNKNOWN
+    assert rank(MACHINE, [], [])[0].fault == UNKNOWN
+
+
+def test_a_drifted_sensor_names_the_fault_that_shows_in_it_alone() -> None:
+    symptom = Symptom(signal="flow", direction=Direction.ABOVE)
+    reads_high = FaultSpec(
+        code="flow_high", title="flow_high", severity=Severity.LOW, symptoms=[symptom]
+    )
+    machine = msgspec.structs.replace(MACHINE, faults=[*MACHINE.faults, reads_high])
+    drifted = CheckResult(CheckKind.DRIFTED, "flow", "has left its reference alone")
+    ranked = rank(machine, deviations(flow=9.0), [drifted])
+    assert ranked[0].fault == "flow_high"
+    assert ranked[0].evidence == ["Flow: has left its reference alone, as flow_high predicts."]
+
+
+def test_a_deviation_without_a_number_is_no_evidence() -> None:
+    seen = [Deviation("vibration", Direction.ABOVE, math.nan)]
+    wear = next(h for h in rank(MACHINE, seen, []) if h.fault == "wear")
+    assert wear.evidence == ["Vibration could not be judged.", "Metal could not be judged."]
 
 
 DEVIATIONS = st.builds(

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from contract.errors import Malformed
 from models import artefact, forest
-from models.forest import Combination, Floats, Forest, Ints
+from models.forest import Combination, Forest
+from models.tree import Floats, Ints
 
 TORQUE, SPEED, WEAR, GRADE = range(4)
 
@@ -119,6 +120,24 @@ def test_the_order_of_kept_examples_stays_sorted_when_full() -> None:
         assert np.array_equal(np.sort(order), np.arange(128))
         assert (np.diff(values[order]) >= 0).all()
     assert np.array_equal(np.bincount(state.labels, minlength=2), state.kept)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    state = forest.empty(2, 2)
+    with pytest.raises(ValueError, match="as many inputs"):
+        forest.probabilities(state, np.zeros(1))
+    with pytest.raises(ValueError, match="as many inputs"):
+        forest.score_then_learn(state, np.zeros((2, 2)), np.zeros(1, dtype=np.int64))
+    with pytest.raises(ValueError, match="needs inputs"):
+        forest.empty(0, 2)
+
+
+def test_a_forest_out_of_nodes_still_answers() -> None:
+    rng = np.random.default_rng(9)
+    rows, labels = rng.normal(size=(3000, 2)), rng.integers(0, 2, 3000)
+    answers = forest.score_then_learn(forest.empty(2, 2), rows, labels)
+    assert np.isfinite(answers).all()
+    assert 0.4 < answers[1500:, 1].mean() < 0.6
 
 
 ANY = st.floats(width=64) | st.sampled_from([0.0, 1.0, 1e308, 5e-324])
