@@ -33,8 +33,7 @@ Flags = NDArray[np.bool_]
 CAPACITY = 256
 """Cases kept per machine type. When they are full, the oldest of the commonest finding goes."""
 PER_FINDING = 16
-"""Cases kept of one finding, the newest: enough to show how it varies, and few enough that a
-common fault is not expected more than 17 times as often as one that was never seen."""
+"""Cases kept of one finding, the newest: enough to show how its picture varies."""
 _TABLE_LABELS = 2.0
 """The table's entry is worth so many labels: a single case does not outweigh it, three do."""
 _GROWTH = 4.0
@@ -160,18 +159,18 @@ def rank(
 
 
 def _score(table: float | None, trust: float, closeness: Floats) -> float:
-    """Return prior times likelihood of one finding, as a logarithm.
+    """Return the log likelihood of what is seen under one finding.
 
-    A fault is expected as often as it was found, and once more if the table has it. What the
-    mixture leaves, because the table's entry has lost trust or there is none, goes to no fault.
+    What the mixture leaves, because the table's entry has lost trust or there is none, goes to no
+    fault. All findings have the same prior, as in the table's ranking: which cases get a label is
+    no measure of how often a fault comes, and a new fault is not rarer because others had labels.
     """
-    expected = len(closeness) + (0.0 if table is None else 1.0)
     terms: list[float] = closeness.tolist()
     if table is not None:
         terms.append(table + math.log(_TABLE_LABELS * trust))
     top = max(terms)
     total = math.log(math.fsum(math.exp(t - top) for t in terms)) + top
-    return math.log(expected) + total - math.log(_TABLE_LABELS + len(closeness))
+    return total - math.log(_TABLE_LABELS + len(closeness))
 
 
 def _trust(learned: Learned, cases: Flags) -> float:

@@ -251,3 +251,19 @@ def test_a_wholly_wrong_table_is_overcome_by_two_labels_of_each_fault() -> None:
     before = share(wrong, judged_on, learned.empty(wrong))
     assert before < 0.3
     assert share(wrong, judged_on, learnt(wrong, taught_on)) > before + 0.3
+
+
+def test_a_fault_of_neither_table_nor_labels_stays_as_unknown_as_before() -> None:
+    machine, taught_on, judged_on = fleet()
+    unknown = {False: 0, True: 0}
+    for code in {c for c, _, _ in judged_on}:
+        without = [f for f in machine.faults if f.code != code]
+        lacking = msgspec.structs.replace(machine, faults=without)
+        others = learnt(lacking, [case for case in taught_on if case[0] != code])
+        for labelled, state in ((False, learned.empty(lacking)), (True, others)):
+            for c, d, checks in judged_on:
+                if c == code:
+                    ranked = learned.rank(state, lacking, d, checks)
+                    unknown[labelled] += ranked[0].fault == UNKNOWN
+    assert unknown[False] >= len(judged_on) / 2
+    assert unknown[True] >= unknown[False] - 0.1 * len(judged_on)
