@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from models.artefact import pack, unpack
 from models.rul_basis import (
     CAUTIOUS,
+    FOLDS,
     RIDGES,
     Array,
     Basis,
@@ -30,6 +31,8 @@ from models.rul_basis import (
     damped,
     expand,
     learn_basis,
+    part_of,
+    predict_fold,
     remaining,
     remember,
     replay,
@@ -49,8 +52,8 @@ SKILL = 0.25
 """Least share of the variance of remaining life that must be explained: below, the mean says it."""
 UNKNOWN = 0.5
 """No estimate where more than this part of the regression's prior variance is left."""
-FOLDS = 10
-"""Parts of the library that are predicted from the rest."""
+FEW = 12
+"""Up to so many lives the map itself is fitted to each of them: held-out lives need their own."""
 MISS = 0.1
 """At most one machine in ten fails before `low`, and one in ten outlives `high`."""
 ZONES = 8
@@ -113,7 +116,7 @@ class _Fit(Struct):
     solutions: Array
     """Coefficients per ridge (P, R)."""
     inverse: Array
-    """Of gram plus the chosen ridge (P, P)."""
+    """Of gram plus the smallest ridge (P, P): tells how far an input is from all seen."""
     margins: Array
     """Lowest and highest error to expect in each zone (2, ZONES)."""
 
@@ -189,11 +192,11 @@ class Prognosis:
         if pool.basis is None:
             remember(life.history, age, x)
             return None
-        if life.map_number != pool.map_number:
+        if life.map_number != pool.map_number and life.history.rows:
             life.smooth = replay(pool.basis, life.history)[1]
             life.map_number = pool.map_number
         remember(life.history, age, x)
-        features = smoothed(pool.basis, life.smooth, age, x)
+        features = smoothed(pool.basis, life.smooth, np.array([age]), x[None])[0]
         return None if fit is None else _estimate(pool.basis, fit, features)
 
     def failed(self, unit: str, age: float | None = None) -> None:
@@ -302,33 +305,29 @@ def _learn(pool: _Pool, fit: _Fit | None, life: History, cap: float) -> None:
         pool.library = [*pool.library, life]
     if pool.basis is None:
         return
-    regressors, truth = expand(pool.basis, replay(pool.basis, life)[0]), remaining(life, cap)
+    part = part_of(pool.basis, life)
     if fit is not None:
         mean = pool.moment[0] / pool.gram[0, 0]
-        _judge(pool, [(regressors @ fit.solutions, truth, mean)], cap, fit.ridge)
-    pool.gram = pool.gram + regressors.T @ regressors / len(truth)
-    pool.moment = pool.moment + regressors.T @ truth / len(truth)
+        _judge(pool, [(part.regressors @ fit.solutions, part.truth, mean)], cap, fit.ridge)
+    pool.gram, pool.moment = pool.gram + part.gram, pool.moment + part.moment
 
 
 def _remake(pool: _Pool, cap: float) -> None:
     """Make the map anew from all lives, and predict each life by the others."""
     lives = sorted(pool.library, key=_order)
-    basis = learn_basis(lives, cap)
-    truths = [remaining(life, cap) for life in lives]
-    regressors = [expand(basis, replay(basis, life)[0]) for life in lives]
-    grams = [r.T @ r / len(r) for r in regressors]  # 64 lives of 543 regressors: 150 MB, briefly
-    moments = [r.T @ t / len(t) for r, t in zip(regressors, truths, strict=True)]
-    pool.basis, pool.map_number = basis, pool.map_number + 1
+    pool.basis, pool.map_number = learn_basis(lives, cap), pool.map_number + 1
     pool.due = math.ceil(GROWTH * len(lives))
-    pool.gram, pool.moment = np.sum(grams, axis=0), np.sum(moments, axis=0)
+    parts = [part_of(pool.basis, life) for life in lives]  # 64 of 543 regressors: 200 MB, briefly
+    pool.gram = np.sum([part.gram for part in parts], axis=0)
+    pool.moment = np.sum([part.moment for part in parts], axis=0)
     pool.squares, pool.errors = np.zeros_like(pool.squares), np.zeros_like(pool.errors)
     told = []
-    for first in range(min(FOLDS, len(lives))):
-        fold = range(first, len(lives), FOLDS)
-        gram = pool.gram - np.sum([grams[i] for i in fold], axis=0)
-        moment = pool.moment - np.sum([moments[i] for i in fold], axis=0)
-        solutions = ridges(gram, moment)
-        told += [(regressors[i] @ solutions, truths[i], moment[0] / gram[0, 0]) for i in fold]
+    for fold in range(min(FOLDS, len(lives))):
+        if len(lives) <= FEW:
+            others = [life for i, life in enumerate(lives) if i % FOLDS != fold]
+            basis = learn_basis(others, cap)
+            parts = [part_of(basis, life) for life in lives]
+        told += predict_fold(parts, fold)
     _judge(pool, told, cap, None)
 
 
@@ -366,7 +365,7 @@ def _solve(pool: _Pool) -> _Fit:
         ridge=best,
         skilled=bool(pool.squares[best] < (1.0 - SKILL) * pool.squares[-1]),
         solutions=ridges(pool.gram, pool.moment),
-        inverse=np.linalg.inv(damped(pool.gram, RIDGES[best])).astype(np.float64),
+        inverse=np.linalg.inv(damped(pool.gram, RIDGES[0])).astype(np.float64),
         margins=_margins(pool.errors),
     )
 
@@ -389,7 +388,7 @@ def _margins(errors: Array) -> Array:
 def _estimate(basis: Basis, fit: _Fit, features: Array) -> tuple[float, float, float] | None:
     regressors = expand(basis, features[None])[0]
     prior = float(regressors[1:] @ regressors[1:])
-    left = RIDGES[fit.ridge] * float(regressors @ fit.inverse @ regressors)
+    left = RIDGES[0] * float(regressors @ fit.inverse @ regressors)
     if not fit.skilled or left > UNKNOWN * prior:
         return None
     cap = basis.cap

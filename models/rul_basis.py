@@ -16,9 +16,11 @@ The map needs no names, units or lists of useful signals:
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct, structs
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -51,6 +53,9 @@ RIDGES = (5e-4, 5e-3, 5e-2)
 the rows of a life tell as much as some 5 independent ones: 5e-3, and a factor 10 to each side."""
 CAUTIOUS = 1
 """Ridge in use before errors were measured."""
+
+FOLDS = 10
+"""Parts of the library that are predicted from the rest."""
 
 
 class Basis(Struct):
@@ -128,20 +133,32 @@ def begin(signals: int) -> Smooth:
     return Smooth(np.zeros(shape), np.zeros(shape), math.nan)
 
 
-def smoothed(basis: Basis, smooth: Smooth, age: float, x: Array) -> Array:
-    """Take in an observation and return the smoothed features (f)."""
-    z = scale(basis.centre, basis.spread, x)
-    seen = np.isfinite(z)
-    step = 0.0 if math.isnan(smooth.age) else max(age - smooth.age, 0.0)
-    decay = np.exp([-step / (s * basis.cap) for s in SCALES])[:, None]
-    smooth.sums = np.where(seen, decay * smooth.sums + np.where(seen, z, 0.0), smooth.sums)
-    smooth.weights = np.where(seen, decay * smooth.weights + 1.0, smooth.weights)
-    smooth.age = age
-    levels = (smooth.sums / np.maximum(smooth.weights, 1.0)) @ basis.directions
-    told = min(max(age, 0.0), basis.oldest)
-    return np.concatenate(
-        [levels[-2], (levels[:-1] - levels[1:]).ravel(), [told, math.log1p(told)]]
-    )
+def smoothed(basis: Basis, smooth: Smooth, ages: Array, rows: Array) -> Array:
+    """Take in observations (n, d) at ages (n) and return the smoothed features (n, f)."""
+    z = scale(basis.centre, basis.spread, rows)
+    steps = np.maximum(np.diff(ages, prepend=ages[0] if math.isnan(smooth.age) else smooth.age), 0)
+    constants = np.array(SCALES) * basis.cap
+    levels = _levels(z, steps, constants, smooth.sums, smooth.weights) @ basis.directions
+    smooth.age = float(ages[-1])
+    told = np.clip(ages, 0.0, basis.oldest)[:, None]
+    differences = (levels[:, :-1] - levels[:, 1:]).reshape(len(ages), -1)
+    return np.hstack([levels[:, -2], differences, told, np.log1p(told)])
+
+
+@njit(cache=True)
+def _levels(z: Array, steps: Array, constants: Array, sums: Array, weights: Array) -> Array:
+    """Weighted means (n, scales, d) after every row; sums and weights move on in place."""
+    levels = np.zeros((len(z), len(constants), z.shape[1]))
+    for i in range(len(z)):
+        for s in range(len(constants)):
+            decay = math.exp(-steps[i] / constants[s])
+            for k in range(z.shape[1]):
+                if not math.isnan(z[i, k]):
+                    sums[s, k] = decay * sums[s, k] + z[i, k]
+                    weights[s, k] = decay * weights[s, k] + 1.0
+                if weights[s, k] > 0:
+                    levels[i, s, k] = sums[s, k] / weights[s, k]
+    return levels
 
 
 def scale(centre: Array, spread: Array, x: Array) -> Array:
@@ -161,8 +178,7 @@ def expand(basis: Basis, features: Array) -> Array:
 def replay(basis: Basis, life: History) -> tuple[Array, Smooth]:
     """Return the smoothed features of a life (rows, f), each knowing only its past, and the end."""
     smooth = begin(len(basis.centre))
-    rows = zip(life.ages, life.rows, strict=True)
-    return np.array([smoothed(basis, smooth, age, x) for age, x in rows]), smooth
+    return smoothed(basis, smooth, np.array(life.ages), np.array(life.rows)), smooth
 
 
 def remaining(life: History, cap: float) -> Array:
@@ -176,10 +192,11 @@ def learn_basis(lives: list[History], cap: float) -> Basis:
     scaled = [np.nan_to_num(scale(centre, spread, np.array(life.rows))) for life in lives]
     directions, slowness = _slow(scaled)
     zones = [_zone(remaining(life, cap), cap) for life in lives]
-    scores = [
-        _ewma(z @ directions, life.ages, 2 * SCALES[0] * cap)
-        for z, life in zip(scaled, lives, strict=True)
-    ]
+    constant = np.array([2 * SCALES[0] * cap])  # enough to see the movement through the noise
+    scores = []
+    for z, life in zip(scaled, lives, strict=True):
+        steps, state = np.diff(life.ages, prepend=life.ages[0]), np.zeros((2, 1, z.shape[1]))
+        scores.append(_levels(z, steps, constant, state[0], state[1])[:, 0] @ directions)
     value = slowness * np.sqrt(_relevance(scores, zones))
     best = np.argsort(-value, kind="stable")[:DIRECTIONS]
     directions, value = directions[:, best], value[best] / max(value.max(initial=0.0), 1e-12)
@@ -243,15 +260,6 @@ def _slow(lives: list[Array]) -> tuple[Array, Array]:
     return whiten @ turn[:, slowest], np.clip(1 - 1 / np.maximum(ratio[slowest], 1e-9), 0.0, 1.0)
 
 
-def _ewma(scores: Array, ages: list[float], constant: float) -> Array:
-    out, total, weight = np.empty_like(scores), np.zeros(scores.shape[1]), 0.0
-    for i, score in enumerate(scores):
-        decay = math.exp(-(ages[i] - ages[i - 1]) / constant) if i else 0.0
-        total, weight = decay * total + score, decay * weight + 1.0
-        out[i] = total / weight
-    return out
-
-
 def _zone(left: Array, cap: float) -> NDArray[np.int64]:
     return np.minimum(left * (ZONES - 1) / cap, ZONES - 1).astype(np.int64)
 
@@ -286,3 +294,27 @@ def damped(gram: Array, ridge: float) -> Array:
     damping = np.full(len(gram), ridge)
     damping[0] = 1e-9  # the mean is not held towards 0; only kept solvable
     return gram + np.diag(damping)
+
+
+class Part(NamedTuple):
+    """What one life adds to the normal equations."""
+
+    regressors: Array
+    truth: Array
+    gram: Array
+    moment: Array
+
+
+def part_of(basis: Basis, life: History) -> Part:
+    """Return the part of a life; all its rows together count 1."""
+    x, truth = expand(basis, replay(basis, life)[0]), remaining(life, basis.cap)
+    return Part(x, truth, x.T @ x / len(x), x.T @ truth / len(x))
+
+
+def predict_fold(parts: list[Part], fold: int) -> list[tuple[Array, Array, float]]:
+    """Return estimates per ridge, truth and mean for the lives of a fold, told by the others."""
+    others = [part for i, part in enumerate(parts) if i % FOLDS != fold]
+    gram = np.sum([part.gram for part in others], axis=0)
+    moment = np.sum([part.moment for part in others], axis=0)
+    solutions, mean = ridges(gram, moment), float(moment[0] / gram[0, 0])
+    return [(part.regressors @ solutions, part.truth, mean) for part in parts[fold::FOLDS]]

@@ -1,6 +1,8 @@
 """Prognosis on simulated degradation: exponential growth with rates and starts of their own."""
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -286,3 +288,17 @@ def test_the_library_is_bounded_and_the_map_stays_when_it_is_full() -> None:
     assert prognosis.failures == LIBRARY + 1
     assert len(prognosis.state.pool.library) == LIBRARY
     assert not prognosis.state.pool.complete
+
+
+def test_five_bearings_that_die_in_five_ways_give_no_estimate_for_the_sixth() -> None:
+    folder = os.environ.get("FARFIX_DATA")
+    if not folder:
+        pytest.skip("set FARFIX_DATA to the folder that holds femto/Learning_set_Bearing*.csv")
+    files = sorted((Path(folder) / "femto").glob("Learning_set_*.csv"))
+    tables = [np.loadtxt(file, delimiter=",", skiprows=1) for file in files]
+    prognosis = Prognosis([f"s{i}" for i in range(12)], 300.0)
+    for unit, table in enumerate(tables):
+        told = [prognosis.step(str(unit), row[0] / 10 + 1, row[1:]) for row in table]
+        prognosis.failed(str(unit))
+    assert prognosis.failures == len(files) > MIN_FAILURES
+    assert told == [None] * len(tables[-1])
