@@ -46,8 +46,8 @@ _LEAST_SPREAD = 0.01
 _WINSOR = 20.0
 """A single value moves the spread by no more than one so many spreads away."""
 _BEYOND = 2.0
-"""A rank cannot tell a gap just wider than all others from a hundred times as wide. Of tails as
-heavy as any with a mean, the second is a hundred times as rare (Pareto's law with exponent 1)."""
+"""Decades. A rank cannot tell a gap just wider than all others from one a hundred times as wide;
+even in a tail too heavy for a mean (Pareto's law, exponent 1) that is a hundred times as rare."""
 _LEAST_ROWS = 30
 """Below so many earlier gaps a rank says nothing."""
 _USUAL_ROWS = 1000.0
@@ -60,7 +60,9 @@ _LEVEL = 1.0
 in 2,000. It is reached by chance 1.2 to 1.4 times whenever the history of a normal signal grows
 2.7-fold (of a heavy-tailed one 4 to 5 times), however fast it is sampled."""
 _SAME_SHARE = 0.1
-"""News within a tenth of the history belong to the same event, unless they are much bigger."""
+"""News within a tenth of the history belong to the same event, unless they are much bigger ..."""
+_SAME_S = _WEEK_S
+"""... but what happens a week later is another event, however long the history."""
 _GREATEST = 1e100
 """Beyond it a value is a broken word of the wire, and is taken as missing."""
 
@@ -90,6 +92,7 @@ class News(NamedTuple):
     widest: Floats
     counts: Floats
     alarm_row: NDArray[np.int64]
+    alarm_s: Floats
     alarm_strength: Floats
 
 
@@ -119,6 +122,7 @@ def empty(machines: int) -> News:
         widest=np.zeros(each),
         counts=np.zeros((*each, BINS)),
         alarm_row=np.full(one, -1, np.int64),
+        alarm_s=np.zeros(one),
         alarm_strength=np.zeros(one),
     )
 
@@ -265,10 +269,11 @@ def _event(news: News, m: int, n: int, strength: float) -> tuple[float, bool]:
     """Decide whether it is an event of its own; just after an alarm it must be much stronger."""
     bar = _LEVEL
     if news.alarm_row[m] >= 0:
-        age = (n - news.alarm_row[m]) / (_SAME_SHARE * n)
+        rows, seconds = n - news.alarm_row[m], news.time_s[m] - news.alarm_s[m]
+        age = max(rows / (_SAME_SHARE * n), seconds / _SAME_S)
         bar += (news.alarm_strength[m] + _LEVEL) * max(0.0, 1.0 - age)
     news.strength[m] = max(strength, news.strength[m] * (1.0 - 1.0 / _LONG_ROWS))
     if strength <= bar:
         return news.strength[m] / (news.strength[m] + _LEVEL), False
-    news.alarm_row[m], news.alarm_strength[m] = n, strength
+    news.alarm_row[m], news.alarm_s[m], news.alarm_strength[m] = n, news.time_s[m], strength
     return strength / _LEVEL, True
