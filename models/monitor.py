@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from contract.faults import Deviation
 from contract.machines import MachineType
 from contract.telemetry import Reading
-from models import artefact, blame, checks, conditions, judge, reference
+from models import artefact, blame, checks, conditions, judge, recovery, reference
 from models.checks import CheckResult, Checks
 from models.conditions import Conditions
 from models.judge import Verdict
+from models.recovery import Recovery
 from models.reference import Reference
 from models.sample import Layout, Sample, Vector, sample
 from models.settings import DEFAULT, Settings
@@ -84,6 +85,7 @@ class _State(Struct):
     commissioning: _Commissioning | None
     reference: Reference | None
     verdict: Verdict
+    recovery: Recovery
 
 
 class Monitor:
@@ -104,7 +106,7 @@ class Monitor:
         )  # fmt: skip
         return _State(
             -1, 0, -1, 0, np.zeros(layout.slot_count), now, checks.empty(layout), kept, None,
-            judge.empty(0),
+            judge.empty(0), recovery.empty(0),
         )  # fmt: skip
 
     def recommission(self) -> None:
@@ -170,6 +172,8 @@ class Monitor:
         known = s.mode.any() or not st.mode.any()
         running = bool(known and layout.judged_slots[st.mode > 0].all())
         settled = running and s.time_ns >= st.settled_ns
+        recovery.advance(st.recovery, dt_s, stopped=not running)
+        self._allow(s)
         checks.advance(st.checks, s, layout, settings, judged=settled)
         if st.reference is None:
             if settled:
@@ -179,6 +183,13 @@ class Monitor:
         if not settled or st.conditions.missing > DRIVER_GAP_SAMPLES or st.checks.repeats.stale:
             return self._answer(s, None)
         return self._judge(st.reference, s, dt_s)
+
+    def _allow(self, s: Sample) -> None:
+        """Take a value for plausible that a stop has carried out of its range."""
+        st = self._state
+        if st.reference is not None:
+            away = recovery.awaited(st.recovery, st.reference, st.conditions.lagging, self._layout)
+            s.outside[np.flatnonzero(st.reference.usable)[away]] = False
 
     def _jumped(self) -> bool:
         """Tell whether a driver has moved faster than ever in commissioning."""
@@ -211,7 +222,8 @@ class Monitor:
             return
         checks.commission(st.checks)
         st.commissioning, st.reference = None, found
-        st.verdict = judge.empty(int(found.usable.sum()))
+        count = int(found.usable.sum())
+        st.verdict, st.recovery = judge.empty(count), recovery.empty(count)
 
     @property
     def progress(self) -> float:
@@ -236,6 +248,9 @@ class Monitor:
         wide = judge.spread(v, r, s.time_ns, settings)
         sigma = v.smoothed / wide
         here = judge.judged(v, wide, r, settings)
+        now = (y - v.expected) / r.sigma / np.hypot(1.0, wide)
+        recovery.look(st.recovery, np.where(here, now, np.nan), sigma, settings)
+        here &= v.leading | ~recovery.awaited(st.recovery, r, st.conditions.lagging, self._layout)
         known = (r.places_seen[st.mode > 0] >= reference.known_from(settings)).all()
         if not known or here.sum() * 2 < len(here) or (v.alarm and (v.leading & ~here).any()):
             return self._answer(s, None)
