@@ -42,6 +42,17 @@ class Asset(Struct, frozen=True, kw_only=True):
     firmware: str = ""
 
 
+class FailedCheck(Struct, frozen=True):
+    """A data-quality check that failed: it blames a sensor, or the whole device."""
+
+    kind: Name
+    """`contract.machines.CheckKind`."""
+    signal: str
+    """Empty where the whole device is meant."""
+    detail: str
+    """Why, for people."""
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """One remote remedy that was tried, and what came of it."""
 
@@ -105,3 +116,6 @@ class Label(Struct, frozen=True, kw_only=True):
     to_ns: TimeNs
     source: str
     """``closing_report``, ``verified_remedy`` or ``dismissed``."""
+    deviations: list[Deviation] = []
+    """The picture that was diagnosed: what it turned out to be is learnt together with it."""
+    checks: list[FailedCheck] = []

@@ -126,6 +126,13 @@ checkpoints = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
 releases = sa.Table(
     "releases",
     metadata,

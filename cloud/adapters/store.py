@@ -1,4 +1,4 @@
-"""The gateway's records: cases with their timeline and outbox, assets, tickets, labels, releases.
+"""The gateway's records: cases with their timeline and outbox, assets, tickets, releases.
 
 The store knows rows, not cases: what a case means is `cloud.core`'s. Every method is one
 transaction and is durable when it returns. Methods are synchronous and may be called from any
@@ -15,10 +15,10 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from cloud.adapters import database as db
+from cloud.adapters.memory import Memory
 from cloud.core.playbook import Tier
 from contract.errors import Refused
 from contract.firmware import Release
-from contract.tickets import Label
 
 QUARANTINE_MAX = 1000
 """So many of the newest quarantined messages are kept; older ones are only counted."""
@@ -104,13 +104,6 @@ class QuarantineRow(Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
-class Checkpoint(Struct, frozen=True, kw_only=True):
-    """A device's saved model and the journal position up to which it has learned."""
-
-    position: int
-    data: bytes
-
-
 _TABLES: dict[type[Struct], sa.Table] = {
     CaseRow: db.cases,
     TimelineRow: db.timeline,
@@ -118,7 +111,6 @@ _TABLES: dict[type[Struct], sa.Table] = {
     AssetRow: db.assets,
     TicketRow: db.tickets,
     QuarantineRow: db.quarantine,
-    Checkpoint: db.checkpoints,
 }
 
 
@@ -142,6 +134,8 @@ class Store:
         except BaseException:
             self._engine.dispose()
             raise
+        self.memory = Memory(self._engine)
+        """Labels, saved models and checkpoints."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -283,19 +277,6 @@ class Store:
         query = db.page(_every(TicketRow), db.tickets.c.opened_ns, limit, before_ns)
         return self._all(TicketRow, query)
 
-    def put_label(self, label: Label) -> None:
-        """Keep a confirmed answer; a later one from the same source corrects it."""
-        data = msgspec.json.encode(label)
-        key = {"case": label.case, "source": label.source}
-        self._put(db.labels, {**key, "to_ns": label.to_ns, "data": data})
-
-    def labels(self) -> list[Label]:
-        """Return all confirmed answers, oldest first."""
-        table = db.labels.c
-        query = sa.select(table.data).order_by(table.to_ns, table.case, table.source)
-        with self._reads() as connection:
-            return [msgspec.json.decode(d, type=Label) for d in connection.execute(query).scalars()]
-
     def quarantine(self, topic: str, payload: bytes, reason: str, now_ns: int) -> None:
         """Keep a message that cannot be used; the oldest of many gives way."""
         values = {
@@ -315,15 +296,6 @@ class Store:
         """Return messages that could not be used, newest first."""
         query = _every(QuarantineRow).order_by(db.quarantine.c.id.desc()).limit(limit)
         return self._all(QuarantineRow, query)
-
-    def save_checkpoint(self, device: str, position: int, data: bytes) -> None:
-        """Keep a device's model together with the journal position that it stands for."""
-        self._put(db.checkpoints, {"device": device, "position": position, "data": data})
-
-    def checkpoint(self, device: str) -> Checkpoint | None:
-        """Return the last checkpoint of a device."""
-        query = _every(Checkpoint).where(db.checkpoints.c.device == device)
-        return self._one(Checkpoint, query)
 
     def put_release(self, release: Release, image: bytes) -> None:
         """Keep a firmware release. The same again changes nothing.

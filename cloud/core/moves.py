@@ -289,5 +289,7 @@ def label(case: Case, fault: str, to_ns: int, source: str) -> SaveLabel:
             from_ns=case.opened_ns,
             to_ns=to_ns,
             source=source,
+            deviations=case.deviations,
+            checks=case.checks,
         ),
     )

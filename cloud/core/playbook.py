@@ -21,7 +21,7 @@ from contract.errors import Malformed
 from contract.faults import NO_DATA, UNKNOWN, Deviation, Hypothesis, Severity
 from contract.machines import FaultSpec, MachineType
 from contract.telemetry import Name
-from contract.tickets import EscalationReason
+from contract.tickets import EscalationReason, FailedCheck, Finding
 
 Tier = Literal["A", "B", "C"]
 """How urgent a customer's machines are, the most urgent first."""
@@ -29,6 +29,14 @@ Hours = Annotated[float, Meta(gt=0, le=24 * 90)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
 SERVICE_FILE = "service.toml"
+
+
+_TITLES: dict[str, str] = {
+    NO_DATA: "The machine has gone silent",
+    Finding.NO_FAULT_FOUND: "Looks like earlier wrong alarms",
+}
+_SEVERITIES: dict[str, Severity] = {Finding.NO_FAULT_FOUND: Severity.LOW}
+"""A likely wrong alarm still wants a person's word, but nobody is called out at night for it."""
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,6 +191,7 @@ def diagnosis(
     machine: MachineType,
     hypotheses: list[Hypothesis],
     deviations: list[Deviation],
+    checks: list[FailedCheck],
     policy: Policy,
 ) -> Diagnosis:
     """Sum up ranked hypotheses, the likeliest first; none at all counts as unknown."""
@@ -197,14 +206,14 @@ def diagnosis(
         and _apparent(spec, deviations, policy.safety_sigmas)
     ]
     spec = dangers[0] if dangers else top
-    title = "The machine has gone silent" if ranked[0].fault == NO_DATA else "Unknown fault"
     return Diagnosis(
         fault=spec.code if spec else ranked[0].fault,
-        title=spec.title if spec else title,
-        severity=spec.severity if spec else Severity.MEDIUM,
+        title=spec.title if spec else _TITLES.get(ranked[0].fault, "Unknown fault"),
+        severity=spec.severity if spec else _SEVERITIES.get(ranked[0].fault, Severity.MEDIUM),
         safety=bool(dangers),
         hypotheses=ranked,
         deviations=deviations,
+        checks=checks,
     )
 
 
@@ -298,7 +307,9 @@ def _no_remote(machine: MachineType, found: Diagnosis) -> tuple[EscalationReason
             EscalationReason.DEVICE_UNREACHABLE,
             "Nothing has been heard from the machine, so nothing can be tried remotely.",
         )
-    if machine.fault(found.fault) is None:
+    if found.fault == Finding.NO_FAULT_FOUND:
+        detail = "Earlier alarms that looked like this were wrong ones; a person should judge it."
+    elif machine.fault(found.fault) is None:
         detail = "No known fault explains what is seen, and no remedy is given for that."
     else:
         detail = f"{found.title}: no remedy is given for it, it needs hands on site."

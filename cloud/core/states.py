@@ -13,7 +13,7 @@ from cloud.core.evidence import Streak
 from cloud.core.limits import Fleet, Seconds
 from contract.commands import AnswerStatus
 from contract.faults import Deviation, Hypothesis, Severity
-from contract.tickets import ClosingReport, EscalationReason, Label
+from contract.tickets import ClosingReport, EscalationReason, FailedCheck, Label
 
 Small = Annotated[int, Meta(ge=1, le=1000)]
 
@@ -131,6 +131,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """A likely hypothesis is dangerous to people or plant."""
     hypotheses: list[Hypothesis]
     deviations: list[Deviation]
+    checks: list[FailedCheck] = []
 
 
 class Reply(StrEnum):
@@ -205,6 +206,7 @@ class Case(Struct, frozen=True, kw_only=True):
     hypotheses: list[Hypothesis]
     deviations: list[Deviation]
     plan: Plan
+    checks: list[FailedCheck] = []
     changes: int = 0
     """Changes of phase or fault so far."""
     sharpened: int = 0

@@ -37,6 +37,7 @@ from cloud.core.states import (
     SendCommand,
     Tick,
 )
+from cloud.service.learning import Learning, failed_checks
 from cloud.service.outbox import Announcement, DeviceCommand
 from cloud.service.parts import Parts
 from cloud.service.watch import Watch
@@ -73,8 +74,8 @@ class Desk:
     watch: Watch
     """Set by the gateway: the live picture."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, learning: Learning) -> None:
+        self._parts, self._learning = parts, learning
         self._playbooks = playbook.shipped(parts.machines)
         self._versions: dict[str, int] = {}
         self._open: dict[str, Case] = {}
@@ -88,18 +89,22 @@ class Desk:
 
     # What the loops say.
 
-    def alarm(self, device: str, assessment: Assessment, ranked: list[Hypothesis]) -> None:
+    def alarm(self, device: str, assessment: Assessment) -> None:
         """Open a case for the device, or sharpen the open one."""
-        asset = self._parts.assets[device]
-        machine = self._parts.machines[asset.machine_type]
         case, now_ns = self._open.get(device), self._parts.clock.now_ns()
-        policy = self._playbooks.policy
-        found = playbook.diagnosis(machine, ranked, assessment.deviations, policy)
         if case is None and now_ns >= self._resting.get(device, 0):
             self._looked[device] = now_ns, assessment.score or 0.0
-            self._begin(device, found, now_ns)
+            self._begin(device, self._diagnosis(device, assessment), now_ns)
         elif case is not None and self._sharper(device, assessment, now_ns):
+            found = self._diagnosis(device, assessment)
             self._apply(case, Diagnosed(found, self._plan(device, found, case.opened_ns)), now_ns)
+
+    def _diagnosis(self, device: str, assessment: Assessment) -> Diagnosis:
+        machine = self._machine(device)
+        ranked = self._learning.rank(machine, assessment)
+        checks = failed_checks(assessment)
+        policy = self._playbooks.policy
+        return playbook.diagnosis(machine, ranked, assessment.deviations, checks, policy)
 
     def _sharper(self, device: str, assessment: Assessment, now_ns: int) -> bool:
         """Tell whether it is time to look again: a picture that fades makes nothing clearer."""
@@ -318,21 +323,22 @@ class Desk:
         )
 
     def _plan(self, device: str, found: Diagnosis, opened_ns: int) -> Plan:
-        asset = self._parts.assets[device]
         return playbook.plan(
-            self._parts.machines[asset.machine_type],
-            asset.tier,
+            self._machine(device),
+            self._parts.assets[device].tier,
             found,
             self._playbooks,
             opened_ns,
             mode_override=self._parts.config.mode_override,
         )
 
+    def _machine(self, device: str) -> MachineType:
+        return self._parts.machines[self._parts.assets[device].machine_type]
+
     def _silence(self, device: str) -> Diagnosis:
-        machine = self._parts.machines[self._parts.assets[device].machine_type]
         said = f"Nothing has come for {self._parts.config.silent_after_s:.0f} s."
         ranked = [Hypothesis(NO_DATA, 1.0, [said])]
-        return playbook.diagnosis(machine, ranked, [], self._playbooks.policy)
+        return playbook.diagnosis(self._machine(device), ranked, [], [], self._playbooks.policy)
 
     def _fleet(self, case: Case, now_ns: int) -> Fleet:
         if case.device not in self._today:

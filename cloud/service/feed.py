@@ -28,10 +28,10 @@ class Feed:
     def __init__(
         self, parts: Parts, watch: Watch, quarantine: Callable[[str, bytes, str], None]
     ) -> None:
-        self._journal, self._store, self._series = parts.journal, parts.store, parts.series
+        self._journal, self._memory, self._series = parts.journal, parts.store.memory, parts.series
         self._assets, self._machines = parts.assets, parts.machines
         self._watch, self._quarantine = watch, quarantine
-        saved = self._store.checkpoint(POSITION)
+        saved = self._memory.checkpoint(POSITION)
         self.position = saved.position if saved else 0
         self.problem = ""
         """Why the store is not reached; empty when it is."""
@@ -71,7 +71,7 @@ class Feed:
 
     def checkpoint(self) -> int:
         """Save the position; return it."""
-        self._store.save_checkpoint(POSITION, self.position, b"")
+        self._memory.save_checkpoint(POSITION, self.position, b"")
         return self.position
 
     def _rows(self, entry: Entry) -> list[Row]:

@@ -19,6 +19,7 @@ from cloud.config import Config
 from cloud.service.desk import Desk
 from cloud.service.feed import Feed
 from cloud.service.intake import Intake
+from cloud.service.learning import Learning
 from cloud.service.outbox import Outbox
 from cloud.service.parts import Parts
 from cloud.service.watch import Watch
@@ -97,11 +98,12 @@ class Gateway:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._agents: dict[str, str] = {}
-        self.desk = Desk(parts)
+        self.learning = Learning(parts)
+        self.desk = Desk(parts, self.learning)
         self.watch = Watch(parts, self.desk)
         self.intake = Intake(parts, self._on_status, self.desk.answered)
         self.feed = Feed(parts, self.watch, self.intake.quarantine)
-        self.outbox = Outbox(parts, self.desk.answered)
+        self.outbox = Outbox(parts, self.desk.answered, self.learning.take)
         self.desk.watch = self.watch
 
     async def run(self) -> None:

@@ -49,8 +49,13 @@ class DeviceCommand(Struct, frozen=True):
 class Outbox:
     """One loop over the effects that are due."""
 
-    def __init__(self, parts: Parts, on_answer: Callable[[Topic, Answer], None]) -> None:
-        self._parts, self._on_answer = parts, on_answer
+    def __init__(
+        self,
+        parts: Parts,
+        on_answer: Callable[[Topic, Answer], None],
+        on_label: Callable[[Label], None],
+    ) -> None:
+        self._parts, self._on_answer, self._on_label = parts, on_answer, on_label
         self._secret = read_password(parts.config.webhook.secret_file)
         self._busy: set[str] = set()
         self._perform = {
@@ -156,7 +161,7 @@ class Outbox:
         metrics.delivered_tickets.inc()
 
     async def _label(self, row: OutboxRow) -> None:
-        self._parts.store.put_label(msgspec.json.decode(row.payload, type=Label))
+        self._on_label(msgspec.json.decode(row.payload, type=Label))
 
     async def _announce(self, row: OutboxRow) -> None:
         item = msgspec.json.decode(row.payload, type=Announcement)

@@ -21,10 +21,8 @@ from cloud.web import metrics
 from cloud.web.ports import Live
 from contract import codec, firmware
 from contract.errors import Malformed
-from contract.faults import Hypothesis
 from contract.machines import MachineType, Role
 from contract.telemetry import Quality, Reading, TelemetryBatch, readings
-from models import diagnose
 from models.monitor import Assessment, Monitor, State
 from models.settings import Settings
 from models.silence import silent
@@ -42,7 +40,7 @@ SCORE_ROWS = 50_000
 class Verdicts(Protocol):
     """Who acts on what the watch sees: the desk."""
 
-    def alarm(self, device: str, assessment: Assessment, ranked: list[Hypothesis]) -> None:
+    def alarm(self, device: str, assessment: Assessment) -> None:
         """Open a case for the device, or sharpen the open one."""
 
     def evidence(self, device: str, measured_ns: int, *, healthy: bool) -> None:
@@ -69,7 +67,8 @@ class Watch:
     """All monitors of this gateway."""
 
     def __init__(self, parts: Parts, verdicts: Verdicts) -> None:
-        self._journal, self._store, self._clock = parts.journal, parts.store, parts.clock
+        self._journal, self._clock = parts.journal, parts.clock
+        self._memory = parts.store.memory
         self._silent_after_s, self._verdicts = parts.config.silent_after_s, verdicts
         self._settings = Settings(
             commissioning_s=parts.config.commissioning_s,
@@ -83,7 +82,7 @@ class Watch:
         self.scores: deque[Row] = deque(maxlen=SCORE_ROWS)
 
     def _begin(self, asset: AssetRow, machine: MachineType) -> _Watched:
-        saved = self._store.checkpoint(asset.device)
+        saved = self._memory.checkpoint(asset.device)
         live = Live(device=asset.device, online=False)
         if saved is None:
             return _Watched(asset, machine, Monitor(machine, self._settings), live)
@@ -158,8 +157,7 @@ class Watch:
 
     def _judge(self, w: _Watched, assessment: Assessment) -> None:
         if assessment.state is State.ALARM:
-            ranked = diagnose.rank(w.machine, assessment.deviations, assessment.checks)
-            self._verdicts.alarm(w.asset.device, assessment, ranked)
+            self._verdicts.alarm(w.asset.device, assessment)
         if assessment.state in (State.ALARM, State.HEALTHY):
             healthy = assessment.state is State.HEALTHY
             self._verdicts.evidence(w.asset.device, assessment.time_ns, healthy=healthy)
@@ -204,7 +202,7 @@ class Watch:
         """Save every monitor that has moved; return the position that needs no replay."""
         for device, w in self._watched.items():
             if w.dirty:
-                self._store.save_checkpoint(device, w.position, w.monitor.save())
+                self._memory.save_checkpoint(device, w.position, w.monitor.save())
                 w.dirty = False
         self._checkpoint_ns = self._clock.now_ns()
         return self.position

@@ -143,6 +143,8 @@ def fault_title(machine: MachineType | None, code: str) -> str:
         return "Unknown fault"
     if code == NO_DATA:
         return "No data from the machine"
+    if code in words.FINDING:
+        return words.FINDING[Finding(code)]
     fault = machine.fault(code) if machine else None
     return fault.title if fault else words.phrase(code)
 

@@ -14,7 +14,6 @@ from cloud.adapters.store import (
     TEXT_MAX,
     AssetRow,
     CaseRow,
-    Checkpoint,
     OutboxRow,
     OutboxState,
     Store,
@@ -23,7 +22,6 @@ from cloud.adapters.store import (
 )
 from contract.errors import Malformed, Refused, Unreachable
 from contract.firmware import Release
-from contract.tickets import Label
 from tests import peers
 
 
@@ -214,31 +212,6 @@ def test_a_ticket_never_changes(store: Store) -> None:
     assert [t.key for t in store.tickets(before_ns=8)] == ["c1"]
 
 
-def label(case_id: str, fault: str, source: str = "closing_report", to_ns: int = 2) -> Label:
-    return Label(
-        case=case_id,
-        device="pump-1",
-        machine_type="centrifugal_pump",
-        fault=fault,
-        diagnosed="clogging",
-        from_ns=1,
-        to_ns=to_ns,
-        source=source,
-    )
-
-
-def test_labels_are_corrected_by_the_same_source(store: Store) -> None:
-    store.put_label(label("c2", "wear", to_ns=9))
-    for fault in ("clogging", "cavitation"):
-        store.put_label(label("c1", fault))
-    store.put_label(label("c1", "clogging", source="verified_remedy"))
-    assert store.labels() == [
-        label("c1", "cavitation"),
-        label("c1", "clogging", source="verified_remedy"),
-        label("c2", "wear", to_ns=9),
-    ]
-
-
 def test_quarantine_is_a_ring_that_counts(store: Store) -> None:
     store.quarantine("a/\0/\ud800" + "t" * 9999, b"p" * 99_999, "bad \0 reason", 3)
     [first] = store.quarantined()
@@ -254,14 +227,6 @@ def test_quarantine_forgets_the_oldest(store: Store, monkeypatch: pytest.MonkeyP
         store.quarantine("t", bytes([i]), "r", i)
     assert [q.at_ns for q in store.quarantined()] == [11, 10, 9, 8, 7]
     assert [q.id for q in store.quarantined(2)] == [12, 11]
-
-
-def test_checkpoints_move_on(store: Store) -> None:
-    assert store.checkpoint("pump-1") is None
-    store.save_checkpoint("pump-1", 5, b"\x00model")
-    store.save_checkpoint("pump-1", 2**40, b"better")
-    store.save_checkpoint("pump-2", 1, b"")
-    assert store.checkpoint("pump-1") == Checkpoint(position=2**40, data=b"better")
 
 
 def release(version: str, image: bytes) -> Release:

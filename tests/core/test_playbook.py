@@ -22,7 +22,7 @@ PUMP = MACHINES["centrifugal_pump"]
 
 def plan(*ranked: tuple[str, float], tier: playbook.Tier = "B", mode: Mode | None = None) -> Plan:
     hypotheses = [Hypothesis(fault, p, []) for fault, p in ranked]
-    found = playbook.diagnosis(PUMP, hypotheses, [], BOOKS.policy)
+    found = playbook.diagnosis(PUMP, hypotheses, [], [], BOOKS.policy)
     return playbook.plan(PUMP, tier, found, BOOKS, 0, mode_override=mode)
 
 
@@ -121,7 +121,7 @@ def test_a_likely_danger_makes_the_case_unsafe() -> None:
             Hypothesis("discharge_overpressure", danger, []),
         ]
         seen = [Deviation("discharge_pressure_bar", Direction.ABOVE, sigmas)]
-        return playbook.diagnosis(PUMP, ranked, seen, BOOKS.policy)
+        return playbook.diagnosis(PUMP, ranked, seen, [], BOOKS.policy)
 
     assert found(0.4).safety
     assert found(0.4).fault == "discharge_overpressure"
@@ -131,7 +131,7 @@ def test_a_likely_danger_makes_the_case_unsafe() -> None:
 
 
 def test_no_hypothesis_at_all_is_an_unknown_fault() -> None:
-    assert playbook.diagnosis(PUMP, [], [], BOOKS.policy).fault == UNKNOWN
+    assert playbook.diagnosis(PUMP, [], [], [], BOOKS.policy).fault == UNKNOWN
 
 
 def test_the_strictest_mode_of_what_is_planned_rules(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_strictest_mode_of_what_is_planned_rules(tmp_path: Path) -> None:
     )
     books = playbook.load(folder, MACHINES)
     ranked = [Hypothesis("cavitation", 0.6, []), Hypothesis("firmware_bug", 0.4, [])]
-    found = playbook.diagnosis(PUMP, ranked, [], books.policy)
+    found = playbook.diagnosis(PUMP, ranked, [], [], books.policy)
     assert playbook.plan(PUMP, "B", found, books, 0).mode is Mode.APPROVE
 
 

@@ -117,7 +117,7 @@ class WorldDesk:
             if fault == NO_DATA
             else hypotheses(machine, seen, fault)
         )
-        found = playbook.diagnosis(machine, ranked, seen, self.playbooks.policy)
+        found = playbook.diagnosis(machine, ranked, seen, [], self.playbooks.policy)
         plan = playbook.plan(machine, "B", found, self.playbooks, at_ns, mode_override=mode)
         case_id = f"{device}-{at_ns // S}"
         outcome = rules.open_case(
@@ -185,7 +185,7 @@ class WorldDesk:
                 self._put_ticket(case)
                 self.store.done(effect.key, at_ns)
             elif isinstance(effect, SaveLabel):
-                self.store.put_label(effect.label)
+                self.store.memory.put_label(effect.label, {})
 
     def _put_ticket(self, case: Case) -> None:
         row = self.store.asset(case.device)

@@ -158,7 +158,7 @@ async def test_closing_report_closes_the_case_and_is_kept_as_a_label(
     report = {"finding": "clogged_strainer", "notes": "cleaned", "technician": "J. Doe"}
     answer = await api.post(f"/api/cases/{case_id}/report", json=report)
     assert answer.json()["phase"] == "closed"
-    (label,) = desk.store.labels()
+    (label,) = desk.store.memory.labels()
     assert (label.fault, label.diagnosed) == ("clogged_strainer", "bearing_wear")
     assert problem(await api.post(f"/api/cases/{case_id}/report", json=report), 409)
 

@@ -205,7 +205,7 @@ def test_the_closing_report_ends_the_case(visit: Visit, world: WorldDesk) -> Non
     page.get_by_role("button", name="Close the case").click()
     expect(page.get_by_text("Closed by report")).to_be_visible(timeout=8000)
     assert world.case(case_id).phase is Phase.CLOSED
-    assert [label.fault for label in world.store.labels() if label.case == case_id] == [
+    assert [label.fault for label in world.store.memory.labels() if label.case == case_id] == [
         "clogged_intake_filter"
     ]
 
