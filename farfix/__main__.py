@@ -117,6 +117,28 @@ def rul(
 
 
 @app.command()
+def score(
+    warmup: Annotated[
+        int | None,
+        typer.Option(min=0, help="Healthy rows at the beginning to learn from, not judged."),
+    ] = None,
+    batch: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="IN OUT", help="Read this CSV, write time,score,alarm to that one."),
+    ] = None,
+) -> None:
+    """Find machines going wrong in CSV rows: columns time and the signals, first line names them.
+
+    Answers each row of standard input with score,alarm before it reads the next; 1 is the alarm
+    level. Times are seconds or ISO 8601; a value that is empty or nan is missing. Without --warmup
+    the environment variable DETECTOR_WARMUP says how many rows are learned from.
+    """
+    from farfix.score import main as run  # noqa: PLC0415 - verbs load only what they need
+
+    run(warmup, batch)
+
+
+@app.command()
 def topic(
     site: str,
     device: str,

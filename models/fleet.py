@@ -7,7 +7,11 @@ The first ``warmup`` rows of a machine are its commissioning. From then on every
 (1 is the alarm level; the same false-alarm rate on every machine) and an alarm that stands until
 the machine has come back. Nothing is ever learned from conditions that commissioning has seen, so
 no fault becomes the new normal. Rows may come in any order of machines; within one machine they
-come in order of time, later ones that are older or doubled are not judged.
+come in order of time, later ones that are older or doubled are not judged (`models.clocks`).
+
+A lone signal has nothing to be checked against: whether a new level is a fault or another duty
+nobody can tell, only that it is new. So a machine with a single signal, or with a single one that
+had values and moved in commissioning, is judged by `models.news`: alarms are momentary there.
 """
 
 from collections.abc import Sequence
@@ -15,16 +19,21 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from contract.errors import Malformed
-from models import artefact, commission, kernel
+from models import artefact, clocks, commission, kernel, news
+from models.clocks import Clocks
 from models.commission import LEAST_ROWS
 from models.factors import WEIGHTS, Array
 from models.kernel import Live, Reference
+from models.news import News
 
 MAX_WARMUP = 200_000
 """Rows kept of one machine in commissioning, at most: two days and a third at one a second."""
+
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 class Attribution(NamedTuple):
@@ -40,10 +49,15 @@ class Attribution(NamedTuple):
 class _Kept(Struct):
     """Everything that a fleet remembers, machine by machine."""
 
-    warmup: list[int]
+    warmup: int
     reference: Reference
     live: Live
-    times: list[NDArray[np.int64]]
+    clocks: Clocks
+    news: News
+    place: Counts
+    column: Counts
+    waiting: list[int]
+    times: list[Counts]
     rows: list[Array]
 
 
@@ -86,71 +100,153 @@ class Fleet:
             )
         self.signals, self.units, self._warmup = list(signals), list(units), warmup
         self._reference, self._live = commission.empty(machines, len(signals))
-        self._buffers = {m: _Buffer(len(signals)) for m in range(machines)}
+        self._clocks = clocks.empty(machines)
+        alone = len(signals) == 1
+        self._news = news.empty(machines if alone else 0)
+        # where a machine with a lone signal is among the news, and which signal; -1: it has more
+        self._place = np.arange(machines) if alone else np.full(machines, -1)
+        self._column = np.zeros(machines, np.int64)
+        self._buffers = {} if alone else {m: _Buffer(len(signals)) for m in range(machines)}
 
     def update(
-        self, machines: NDArray[np.int64], times_ns: NDArray[np.int64], rows: Array
-    ) -> tuple[Array, NDArray[np.bool_]]:
-        """Judge rows; return a score and an alarm for each. Both are zero in commissioning."""
-        score, alarm = np.zeros(len(rows)), np.zeros(len(rows), bool)
-        waiting = ~self._reference.ready[machines]
-        if not waiting.any():
-            self._run(machines, times_ns, rows, score, alarm)
-            return score, alarm
-        # a machine may end its commissioning within this batch: judge the rows after that
-        end = np.zeros(len(rows), bool)
-        for i in np.flatnonzero(waiting):
-            end[i] = self._collect(int(machines[i]), int(times_ns[i]), rows[i])
-        later = ~waiting | end
-        if later.any():
-            got, on = np.zeros(int(later.sum())), np.zeros(int(later.sum()), bool)
-            self._run(machines[later], times_ns[later], rows[later], got, on)
-            score[later], alarm[later] = got, on
+        self, machines: ArrayLike, times_ns: ArrayLike, rows: ArrayLike
+    ) -> tuple[Array, Flags]:
+        """Judge rows; return a score and an alarm for each. Both are zero in commissioning.
+
+        Args:
+            machines: machine number of each row, (n,).
+            times_ns: event time of each row, (n,).
+            rows: the signals, (n, d); NaN where missing.
+
+        Raises:
+            ValueError: arrays that do not fit each other or the fleet, or machines that it has not:
+                an error of the program, never of the data.
+        """
+        which, when, x = self._checked(machines, times_ns, rows)
+        score, alarm = np.zeros(len(x)), np.zeros(len(x), bool)
+        running, fresh = np.empty(len(x), np.int64), np.empty(len(x), bool)
+        clocks.straighten(self._clocks, which, when, running, fresh)
+        judged = self._collect(which, when, running, fresh, x) if self._buffers else None
+        alone = self._place[which] >= 0 if self._news.rows.size else None
+        if alone is not None and alone.any():
+            own = alone if judged is None else alone & judged
+            score[own], alarm[own] = self._tell_news(which[own], when[own], x[own])
+            judged = ~alone if judged is None else judged & ~alone
+        if judged is None or judged.all():
+            self._run(which, running, x, score, alarm)
+        elif judged.any():
+            got, on = np.zeros(int(judged.sum())), np.zeros(int(judged.sum()), bool)
+            self._run(which[judged], running[judged], x[judged], got, on)
+            score[judged], alarm[judged] = got, on
         return score, alarm
 
+    def _checked(
+        self, machines: ArrayLike, times_ns: ArrayLike, rows: ArrayLike
+    ) -> tuple[Counts, Counts, Array]:
+        which, when = np.asarray(machines), np.asarray(times_ns)
+        x = np.ascontiguousarray(rows, np.float64)
+        n, d = len(which) if which.ndim else -1, len(self.signals)
+        if n == 0 and x.size == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, d))
+        if which.shape != (n,) or when.shape != (n,) or x.shape != (n, d):
+            raise ValueError(
+                f"{d} signals need machines (n,), times_ns (n,) and rows (n, {d}); "
+                f"got {which.shape}, {when.shape} and {x.shape}"
+            )
+        if which.dtype.kind not in "iu" or when.dtype.kind not in "iu":
+            raise ValueError(
+                f"machines and times_ns are integers; got {which.dtype} and {when.dtype}"
+            )
+        if which.min() < 0 or which.max() >= len(self._place):
+            raise ValueError(f"machines are numbered from 0 to {len(self._place) - 1}")
+        return (
+            np.ascontiguousarray(which, np.int64), np.ascontiguousarray(when, np.int64), x,
+        )  # fmt: skip
+
     def _run(
-        self, machines: NDArray[np.int64], times_ns: NDArray[np.int64], rows: Array,
-        score: Array, alarm: NDArray[np.bool_],
-    ) -> None:  # fmt: skip
+        self, machines: Counts, running_ns: Counts, rows: Array, score: Array, alarm: Flags
+    ) -> None:
         with np.errstate(all="ignore"):
             kernel.advance(
-                self._reference, self._live, WEIGHTS, machines, times_ns, rows, score, alarm
+                self._reference, self._live, WEIGHTS, machines, running_ns, rows, score, alarm
             )
 
-    def _collect(self, m: int, time_ns: int, row: Array) -> bool:
-        """Keep a commissioning row; True if the machine was ready before it."""
-        buffer = self._buffers.get(m)
-        if buffer is None:
-            return True
-        if buffer.count and time_ns <= buffer.times[buffer.count - 1]:
-            return False
-        buffer.add(time_ns, row)
-        if buffer.count >= self._warmup:
-            self._learn(m, buffer)
-        return False
+    def _tell_news(self, machines: Counts, times_ns: Counts, rows: Array) -> tuple[Array, Flags]:
+        """Judge rows of machines with a lone signal, in the order in which they come."""
+        value = rows[np.arange(len(rows)), self._column[machines]]
+        return news.step_many(
+            self._news, self._place[machines], times_ns / 1e9, value, self._warmup
+        )
 
-    def _learn(self, m: int, buffer: _Buffer) -> None:
+    def _collect(
+        self, machines: Counts, times_ns: Counts, running_ns: Counts, fresh: Flags, rows: Array
+    ) -> Flags:
+        """Keep the rows of machines in commissioning; return which rows are to be judged."""
+        judged = np.ones(len(rows), bool)
+        waiting = ~self._reference.ready[machines] & (self._place[machines] < 0)
+        for i in np.flatnonzero(waiting):
+            m = int(machines[i])
+            buffer = self._buffers.get(m)
+            if buffer is None:  # its commissioning ended with an earlier row of this batch
+                continue
+            judged[i] = False
+            if fresh[i]:
+                buffer.add(int(running_ns[i]), rows[i])
+                if buffer.count >= self._warmup:
+                    self._learn(m, buffer, int(times_ns[i]) - int(running_ns[i]))
+        return judged
+
+    def _learn(self, m: int, buffer: _Buffer, start_ns: int) -> None:
         """End commissioning, and run through it once so that all averages are where they belong."""
         times, rows = buffer.times[: buffer.count], buffer.rows[: buffer.count]
-        with np.errstate(all="ignore"):
-            ready = commission.learn(self._reference, m, times, rows)
+        try:
+            with np.errstate(all="ignore"):
+                ready = commission.learn(self._reference, m, times, rows)
+        except np.linalg.LinAlgError:  # rows that no arithmetic can make sense of
+            ready = False
         if not ready:
+            commission.forget(self._reference, self._live, m)
             self._buffers[m] = _Buffer(len(self.signals))
             return
         del self._buffers[m]
+        usable = np.flatnonzero(self._reference.scale[m] > 0)
+        if len(usable) == 1:
+            commission.forget(self._reference, self._live, m)
+            self._settle_alone(m, int(usable[0]))
+            self._tell_news(np.full(len(rows), m), times + start_ns, rows)
+            return
         quiet = np.zeros(len(rows)), np.zeros(len(rows), bool)
         self._run(np.full(len(rows), m), times, rows, *quiet)
         kernel.calm(self._live, m)
 
+    def _settle_alone(self, m: int, column: int) -> None:
+        """Find a place among the news for a machine whose other signals are no use."""
+        free = np.setdiff1d(np.arange(len(self._news.rows)), self._place)
+        if not free.size:
+            more = news.empty(max(1, len(self._news.rows)))
+            free = np.arange(len(more.rows)) + len(self._news.rows)
+            old, new = self._news._asdict(), more._asdict()
+            self._news = News(**{name: np.concatenate([old[name], new[name]]) for name in old})
+        self._place[m], self._column[m] = free[0], column
+
     def progress(self, machine: int) -> float:
         """Return the share of commissioning that is done, 0 to 1."""
+        place = self._place[machine]
+        if place >= 0:
+            return min(1.0, float(self._news.rows[place]) / self._warmup)
         buffer = self._buffers.get(machine)
         return 1.0 if buffer is None else min(1.0, buffer.count / self._warmup)
 
     def recommission(self, machine: int) -> None:
         """Forget one machine's reference and learn it anew, after a repair or a change of duty."""
         commission.forget(self._reference, self._live, machine)
-        self._buffers[machine] = _Buffer(len(self.signals))
+        place = self._place[machine]
+        if place >= 0:
+            for array, fresh in zip(self._news, news.empty(1), strict=True):
+                array[place] = fresh[0]
+        if len(self.signals) > 1:
+            self._place[machine] = -1
+            self._buffers[machine] = _Buffer(len(self.signals))
 
     def attribution(self, machine: int) -> list[Attribution]:
         """Return how far each signal is from what is expected of it, largest first."""
@@ -163,15 +259,17 @@ class Fleet:
 
     def machine_bytes(self) -> int:
         """Return the memory of one judged machine's state."""
-        return sum(a[:1].nbytes for a in (*self._reference, *self._live))
+        alone = self._news if len(self.signals) == 1 else ()
+        return sum(a[:1].nbytes for a in (*self._reference, *self._live, *self._clocks, *alone))
 
     def save(self) -> bytes:
         """Return everything needed to go on exactly here."""
-        n = len(self._live.score)
-        waiting = [self._buffers.get(m, _Buffer(len(self.signals))) for m in range(n)]
+        waiting = sorted(self._buffers)
+        buffers = [self._buffers[m] for m in waiting]
         kept = _Kept(
-            [self._warmup, *sorted(self._buffers)], self._reference, self._live,
-            [b.times[: b.count] for b in waiting], [b.rows[: b.count] for b in waiting],
+            self._warmup, self._reference, self._live, self._clocks, self._news, self._place,
+            self._column, waiting,
+            [b.times[: b.count] for b in buffers], [b.rows[: b.count] for b in buffers],
         )  # fmt: skip
         return artefact.pack(kept, self._made_from())
 
@@ -184,14 +282,16 @@ class Fleet:
         """
         fleet = cls(signals, 0, LEAST_ROWS, units)
         kept = artefact.unpack(data, _Kept, fleet._made_from())
-        fleet._warmup, *waiting = kept.warmup
+        fleet._warmup, fleet._clocks, fleet._news = kept.warmup, kept.clocks, kept.news
         fleet._reference, fleet._live = kept.reference, kept.live
+        fleet._place, fleet._column = kept.place, kept.column
         fleet._buffers = {}
-        for m in waiting:
+        for m, times, rows in zip(kept.waiting, kept.times, kept.rows, strict=True):
             buffer = fleet._buffers[m] = _Buffer(len(signals))
-            buffer.times, buffer.rows = kept.times[m], kept.rows[m]
-            buffer.count = len(buffer.times)
+            buffer.times, buffer.rows, buffer.count = times, rows, len(times)
         return fleet
 
     def _made_from(self) -> list[list[str]]:
-        return [["signals", *self.signals], ["units", *self.units]]
+        arrays = *self._reference, *self._live, *self._clocks, *self._news
+        layout = [f"{a.dtype.str}{list(a.shape[1:])}" for a in arrays]
+        return [["signals", *self.signals], ["units", *self.units], ["state", *layout]]
