@@ -48,7 +48,8 @@ def smooth(v: Verdict, r: Reference, lagging: Vector, y: Vector, alpha: float) -
     """Take one reading's residuals in."""
     phi = regressors(lagging, r.first, r.second, r.centre)
     v.expected = (phi * r.weights).sum(axis=1)
-    z = np.minimum(np.maximum((y - v.expected) / r.sigma, -CLIP), CLIP)
+    limit = CLIP + np.abs(v.smoothed)  # a spike passes quickly, but what lasts counts in full
+    z = np.minimum(np.maximum((y - v.expected) / r.sigma, -limit), limit)
     fresh = ~np.isnan(z)
     v.smoothed += alpha * np.where(fresh, z - v.smoothed, 0.0)
     v.stale = np.where(fresh, 0, np.minimum(v.stale + 1, STALE_SAMPLES))

@@ -247,12 +247,15 @@ class Monitor:
         judge.smooth(v, r, st.conditions.lagging, y, alpha)
         wide = judge.spread(v, r, s.time_ns, settings)
         sigma = v.smoothed / wide
+        if (r.places_seen[st.mode > 0] < reference.known_from(settings)).any():
+            return self._answer(s, None)
         here = judge.judged(v, wide, r, settings)
-        now = (y - v.expected) / r.sigma / np.hypot(1.0, wide)
-        recovery.look(st.recovery, np.where(here, now, np.nan), sigma, settings)
+        recovery.look(
+            st.recovery, r, settings, residual=(y - v.expected) / r.sigma, wide=wide, sigma=sigma,
+            here=here, dt_s=dt_s,
+        )  # fmt: skip
         here &= v.leading | ~recovery.awaited(st.recovery, r, st.conditions.lagging, self._layout)
-        known = (r.places_seen[st.mode > 0] >= reference.known_from(settings)).all()
-        if not known or here.sum() * 2 < len(here) or (v.alarm and (v.leading & ~here).any()):
+        if here.sum() * 2 < len(here) or (v.alarm and (v.leading & ~here).any()):
             return self._answer(s, None)
         value = judge.score(r, sigma, here)
         judge.decide(v, value, np.where(here, sigma, 0.0), settings)
