@@ -24,6 +24,7 @@ from typing import TypeVar
 import msgspec
 
 from cloud.core import rules
+from cloud.core.course import Course, Picture
 from cloud.core.moves import Outcome, outlook, unsafe
 from cloud.core.states import (
     REMOTE,
@@ -65,6 +66,7 @@ __all__ = [
     "Attempt",
     "Case",
     "CommandFinished",
+    "Course",
     "Diagnosed",
     "Diagnosis",
     "Dismissed",
@@ -76,6 +78,7 @@ __all__ = [
     "Note",
     "OpenTicket",
     "Phase",
+    "Picture",
     "Plan",
     "Rejected",
     "ReportReceived",
@@ -206,10 +209,11 @@ def open_case(
     )
     announce = Announce(key=f"{case_id}/announce/0")
     found = f"Fault detected: {case.title} (severity {case.severity.value})."
+    seen = Picture(at_ns=now_ns, deviations=case.deviations)
     if case.safety:
         moved, effects = unsafe(case, now_ns)
-        return moved, (announce, Note(Topic.FAULT, found), *effects)
-    return case, (announce, Note(Topic.FAULT, f"{found} {outlook(plan)}"))
+        return moved, (announce, Note(Topic.FAULT, found, seen), *effects)
+    return case, (announce, Note(Topic.FAULT, f"{found} {outlook(plan)}", seen))
 
 
 def step(case: Case, event: Event, now_ns: int) -> Outcome:

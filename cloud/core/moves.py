@@ -6,6 +6,7 @@ happened, what was tried, or what comes next.
 
 from msgspec import structs
 
+from cloud.core.course import Course, told
 from cloud.core.evidence import NS, promising, sick
 from cloud.core.limits import Fleet, Permission, Verdict, permit, start
 from cloud.core.states import (
@@ -199,7 +200,11 @@ def _send(case: Case, step: Step, now_ns: int) -> Outcome:
     number = len(case.attempts) + 1
     expires_ns = min(now_ns + int(case.plan.timing.command_expiry_s * NS), _latest_ns(case, step))
     attempt = Attempt(
-        command_id=f"{case.case_id}.{number}", step=step, sent_ns=now_ns, expires_ns=expires_ns
+        command_id=f"{case.case_id}.{number}",
+        step=step,
+        sent_ns=now_ns,
+        expires_ns=expires_ns,
+        course=Course(before=case.picture.score),
     )
     command = SendCommand(
         key=f"{case.case_id}/command/{number}",
@@ -217,7 +222,7 @@ def _send(case: Case, step: Step, now_ns: int) -> Outcome:
     moved, effects = enter(
         case,
         Phase.FIXING,
-        Note(Topic.COMMAND, said),
+        Note(Topic.COMMAND, said, case.picture),
         now_ns,
         attempts=[*case.attempts, attempt],
         held_by="",
@@ -252,8 +257,9 @@ def recover(case: Case, now_ns: int) -> Outcome:
     said = (
         f"Recovered: healthy since {moment(since_ns)}. '{acted[-1].step.title}' may have done it, "
         "but that is not certain, so no remedy is credited."
-    )
-    return enter(case, Phase.RECOVERED, Note(Topic.END, said), now_ns, ended_ns=now_ns)
+    ) + told(acted[-1].course, acted[-1].executed_ns)
+    note = Note(Topic.END, said, case.picture)
+    return enter(case, Phase.RECOVERED, note, now_ns, ended_ns=now_ns)
 
 
 def _earned(case: Case, last: Attempt) -> bool:
@@ -268,8 +274,8 @@ def _credit(case: Case, last: Attempt, now_ns: int) -> Outcome:
     said = (
         f"Recovered: '{last.step.title}' worked. Fresh evidence after it has been healthy for "
         f"{span(healthy_s)}, {case.proof.samples} measurements."
-    )
-    note = Note(Topic.END, said)
+    ) + told(last.course, last.executed_ns)
+    note = Note(Topic.END, said, case.picture)
     moved, effects = enter(case, Phase.RECOVERED, note, now_ns, ended_ns=now_ns, credited=True)
     if last.step.fault == UNKNOWN:
         return moved, effects  # teaches nothing about what it was

@@ -6,7 +6,8 @@ does not fit returns the case as it is. `cloud.core.case` holds the table that c
 
 from msgspec import structs
 
-from cloud.core import evidence
+from cloud.core import course, evidence
+from cloud.core.course import Picture
 from cloud.core.evidence import NS, Streak
 from cloud.core.moves import (
     Outcome,
@@ -106,7 +107,11 @@ def _see(case: Case, event: Evidence, now_ns: int) -> tuple[Case, bool]:
     seen = evidence.add(
         case.seen, event.measured_ns, case.plan.timing.dwell_s, healthy=event.healthy
     )
-    return structs.replace(case, seen=seen), True
+    picture = Picture(at_ns=event.measured_ns, score=event.score, deviations=event.deviations)
+    case = structs.replace(case, seen=seen, picture=picture)
+    if case.phase is Phase.VERIFYING and event.measured_ns > (case.attempt.executed_ns or now_ns):
+        case = with_attempt(case, course=course.follow(case.attempt.course, picture))
+    return case, True
 
 
 # Time.
@@ -166,7 +171,8 @@ def judge(case: Case, event: Tick, now_ns: int) -> Outcome:
     if case.proof.healthy is False and recent:
         case = with_attempt(case, proof=Proof.NOT_RECOVERED)
         said = f"'{attempt.step.title}' did not help: fresh evidence still shows the fault."
-        return next_remedy(case, Note(Topic.EVIDENCE, said), now_ns)
+        said += course.told(attempt.course, attempt.executed_ns)
+        return next_remedy(case, Note(Topic.EVIDENCE, said, case.picture), now_ns)
     if now_ns < end_ns + int(timing.silence_limit_s * NS):
         return case, ()
     case = with_attempt(case, proof=Proof.UNHEARD)
@@ -259,10 +265,11 @@ def sharpen(case: Case, event: Diagnosed, now_ns: int) -> Outcome:
         escalate_at_ns=min(offered.escalate_at_ns, case.plan.escalate_at_ns),
     )
     phase = Phase.OBSERVING if case.phase is Phase.OBSERVING else Phase.HOLDING
+    picture = Picture(at_ns=now_ns, deviations=found.deviations)
     return enter(
         believed,
         phase,
-        Note(Topic.FAULT, f"Looked again: {found.title}. {outlook(plan)}"),
+        Note(Topic.FAULT, f"Looked again: {found.title}. {outlook(plan)}", picture),
         now_ns,
         plan=plan,
         sharpened=case.sharpened + 1,

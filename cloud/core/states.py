@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from cloud.core.course import Course, Picture
 from cloud.core.evidence import Streak
 from cloud.core.limits import Fleet, Seconds
 from contract.commands import AnswerStatus
@@ -173,6 +174,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     executed_ns: int | None = None
     """From when on its effect can show: when it ended, or expired unanswered."""
     proof: Proof = Proof.PENDING
+    course: Course = Course()
 
     @property
     def result(self) -> str:
@@ -223,6 +225,8 @@ class Case(Struct, frozen=True, kw_only=True):
     attempts: list[Attempt] = []
     seen: Streak = Streak()
     """All evidence since opening."""
+    picture: Picture = Picture()
+    """What the newest evidence showed."""
     proof: Streak = Streak()
     """Evidence that counts for the present attempt."""
     escalation: Escalation | None = None
@@ -267,6 +271,8 @@ class Evidence(Struct, frozen=True, tag=True):
 
     measured_ns: int
     healthy: bool
+    score: float | None = None
+    deviations: list[Deviation] = []
 
 
 class CommandFinished(Struct, frozen=True, tag=True):
@@ -384,6 +390,8 @@ class Note(Struct, frozen=True, tag=True):
 
     kind: Topic
     text: str
+    picture: Picture | None = None
+    """What was seen then."""
 
 
 Effect = SendCommand | OpenTicket | SaveLabel | Announce | Note

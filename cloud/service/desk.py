@@ -115,13 +115,15 @@ class Desk:
         self._looked[device] = now_ns, max(score, clearest)
         return True
 
-    def evidence(self, device: str, measured_ns: int, *, healthy: bool) -> None:
+    def evidence(self, device: str, assessment: Assessment) -> None:
         """Show the device's open case, if there is one, that it is well or not."""
+        healthy = assessment.state is State.HEALTHY
         if healthy:
             self._resting.pop(device, None)
         case = self._open.get(device)
         if case is not None:
-            self._apply(case, Evidence(measured_ns, healthy), self._parts.clock.now_ns())
+            seen = Evidence(assessment.time_ns, healthy, assessment.score, assessment.deviations)
+            self._apply(case, seen, self._parts.clock.now_ns())
 
     def answered(self, topic: Topic, answer: Answer) -> None:
         """Take a device's answer to a command."""
@@ -252,7 +254,13 @@ class Desk:
             data=rules.encode_case(case),
         )
         notes = [
-            TimelineRow(case_id=case.case_id, at_ns=now_ns, kind=e.kind.value, text=e.text)
+            TimelineRow(
+                case_id=case.case_id,
+                at_ns=now_ns,
+                kind=e.kind.value,
+                text=e.text,
+                data=msgspec.json.encode(e.picture) if e.picture else b"",
+            )
             for e in effects
             if isinstance(e, Note)
         ]

@@ -43,7 +43,7 @@ class Verdicts(Protocol):
     def alarm(self, device: str, assessment: Assessment) -> None:
         """Open a case for the device, or sharpen the open one."""
 
-    def evidence(self, device: str, measured_ns: int, *, healthy: bool) -> None:
+    def evidence(self, device: str, assessment: Assessment) -> None:
         """Show the device's open case, if there is one, that it is well or not."""
 
 
@@ -159,8 +159,7 @@ class Watch:
         if assessment.state is State.ALARM:
             self._verdicts.alarm(w.asset.device, assessment)
         if assessment.state in (State.ALARM, State.HEALTHY):
-            healthy = assessment.state is State.HEALTHY
-            self._verdicts.evidence(w.asset.device, assessment.time_ns, healthy=healthy)
+            self._verdicts.evidence(w.asset.device, assessment)
 
     def _keep_score(self, w: _Watched, assessment: Assessment) -> None:
         if assessment.score is None:

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import case as rules
+from cloud.core.course import Picture
 from cloud.core.states import (
     Approved,
     Attempt,
@@ -30,6 +33,7 @@ from cloud.web.schemas import (
 from contract.faults import NO_DATA, UNKNOWN, Deviation
 from contract.machines import MachineType
 from contract.tickets import ClosingReport, Finding
+from models.diagnose import NOTABLE_SIGMAS
 
 NS = words.NS
 _EVENTS: dict[str, Event] = {
@@ -105,7 +109,7 @@ def detail(
         ],
         attempts=[_attempt(a) for a in case.attempts],
         evidence=_evidence(case),
-        timeline=[TimelineEntry(at_ns=t.at_ns, kind=t.kind, text=t.text) for t in timeline],
+        timeline=[_entry(machine, row) for row in timeline],
         ticket_key=ticket_key,
     )
 
@@ -234,7 +238,20 @@ def _deviation(machine: MachineType | None, d: Deviation) -> DeviationView:
     )
 
 
+def _entry(machine: MachineType | None, row: TimelineRow) -> TimelineEntry:
+    seen = msgspec.json.decode(row.data, type=Picture) if row.data else Picture()
+    return TimelineEntry(
+        at_ns=row.at_ns,
+        kind=row.kind,
+        text=row.text,
+        seen_ns=seen.at_ns or None,
+        score=seen.score,
+        deviations=[_deviation(machine, d) for d in seen.deviations if d.sigmas >= NOTABLE_SIGMAS],
+    )
+
+
 def _attempt(attempt: Attempt) -> AttemptView:
+    course = attempt.course
     return AttemptView(
         remedy=attempt.step.remedy,
         title=attempt.step.title,
@@ -244,6 +261,11 @@ def _attempt(attempt: Attempt) -> AttemptView:
         result=attempt.result,
         result_text=words.RESULT.get(attempt.result, words.phrase(attempt.result)),
         detail=attempt.detail,
+        score_before=course.before,
+        score_lowest=course.lowest,
+        score_lowest_ns=course.lowest_ns,
+        score_latest=course.latest,
+        below_alarm_since_ns=course.back_ns,
     )
 
 

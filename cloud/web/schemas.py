@@ -177,6 +177,13 @@ class AttemptView(_View):
     result: str = Field(examples=["recovered"])
     result_text: str = Field(examples=["Worked: the machine recovered"])
     detail: str
+    score_before: float | None = Field(description="The newest score when it was sent.")
+    score_lowest: float | None = Field(description="The lowest score measured after it acted.")
+    score_lowest_ns: int | None
+    score_latest: float | None = Field(description="The last score while it was verified.")
+    below_alarm_since_ns: int | None = Field(
+        description="The score has been below the alarm level, 1, unbroken since this was measured."
+    )
 
 
 class TimelineEntry(_View):
@@ -185,6 +192,9 @@ class TimelineEntry(_View):
     at_ns: int
     kind: str
     text: str
+    seen_ns: int | None = Field(description="When what is below was measured.")
+    score: float | None = Field(description="Deviation from healthy; 1.0 is the alarm level.")
+    deviations: list[DeviationView] = Field(description="What deviated then, the largest first.")
 
 
 class EvidenceView(_View):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from cloud.core.states import Phase
-from cloud.web.schemas import Status
+from cloud.web.schemas import DeviationView, Status
 from contract.tickets import EscalationReason, Finding
 
 NS = 1_000_000_000
@@ -111,6 +111,16 @@ def unit(text: str) -> str:
 def with_unit(title: str, unit_text: str) -> str:
     """Write a signal's title with its unit."""
     return f"{title}, {unit(unit_text)}" if unit_text else title
+
+
+def deviation(d: DeviationView) -> str:
+    """Say how far a signal was from what was expected, as measured against expected."""
+    said = f"{d.title}: {d.sigmas:.1f} σ {d.direction}"  # noqa: RUF001 (sigma)
+    if d.value is None:
+        return said
+    measured = f"{number(d.value)} {unit(d.unit)}".strip()
+    against = "" if d.expected is None else f" where {number(d.expected)} is expected"
+    return f"{said}, {measured}{against}"
 
 
 def percent(share: float) -> str:

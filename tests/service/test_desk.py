@@ -76,7 +76,14 @@ def picture(fault: str) -> list[Deviation]:
 def alarm(desk: Desk, fault: str = "cavitation") -> None:
     assessment = Assessment(desk.now_ns(), State.ALARM, 2.0, picture(fault), [], 1.0)
     desk.alarm(DEVICE, assessment)
-    desk.evidence(DEVICE, desk.now_ns(), healthy=False)
+    desk.evidence(DEVICE, assessment)
+
+
+def shown(desk: Desk, *, healthy: bool) -> None:
+    """Show the desk a reading, healthy or not."""
+    state, score = (State.HEALTHY, 0.3) if healthy else (State.ALARM, 2.0)
+    seen = [] if healthy else picture("cavitation")
+    desk.evidence(DEVICE, Assessment(desk.now_ns(), state, score, seen, [], 1.0))
 
 
 def pass_minutes(desk: Desk, minutes: float, *, healthy: bool | None = None) -> None:
@@ -84,7 +91,7 @@ def pass_minutes(desk: Desk, minutes: float, *, healthy: bool | None = None) -> 
     end_ns = desk.now_ns() + int(minutes * 60e9)
     while desk.now_ns() < end_ns:
         if healthy is not None:
-            desk.evidence(DEVICE, desk.now_ns(), healthy=healthy)
+            shown(desk, healthy=healthy)
         desk.tick([])
         time.sleep(10 / SPEED)
 
@@ -182,7 +189,7 @@ def test_a_dismissed_alarm_rests_until_it_has_cleared(tmp_path: Path) -> None:
         asyncio.run(desk.decide(made.store.cases()[0].case_id, "dismiss", "operator", "known"))
         alarm(desk)
         assert len(made.store.cases()) == 1
-        desk.evidence(DEVICE, desk.now_ns(), healthy=True)
+        shown(desk, healthy=True)
         alarm(desk)
         assert len(made.store.cases()) == 2
 

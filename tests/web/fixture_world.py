@@ -141,8 +141,14 @@ class WorldDesk:
         """Let the time pass in which the fault might have cleared by itself; it did not."""
         case = self.case(case_id)
         at_ns = case.opened_ns + int((case.plan.observe_s + 30) * S)
-        self.move(case_id, Evidence(at_ns - S, healthy=False), at_ns - S)
+        self.sick(case_id, at_ns - S, 1.9)
         self.move(case_id, Tick(), at_ns)
+
+    def sick(self, case_id: str, at_ns: int, score: float) -> None:
+        """Show the case what it was opened for."""
+        seen = self.case(case_id).deviations
+        event = Evidence(at_ns, healthy=False, score=score, deviations=seen)
+        self.move(case_id, event, at_ns)
 
     def move(self, case_id: str, event: Event, at_ns: int) -> bool:
         """Apply an event; false if it changed nothing."""
@@ -170,7 +176,13 @@ class WorldDesk:
             data=rules.encode_case(case),
         )
         notes = [
-            TimelineRow(case_id=case.case_id, at_ns=at_ns, kind=note.kind, text=note.text)
+            TimelineRow(
+                case_id=case.case_id,
+                at_ns=at_ns,
+                kind=note.kind,
+                text=note.text,
+                data=msgspec.json.encode(note.picture) if note.picture else b"",
+            )
             for note in effects
             if isinstance(note, Note)
         ]
@@ -320,15 +332,16 @@ def _verifying(desk: WorldDesk) -> None:
     desk.observed(case)
     first = desk.case(case).attempt.command_id
     for second in (-1500, -700):
-        desk.move(case, Evidence(START_NS + second * S, healthy=False), START_NS + second * S)
+        desk.sick(case, START_NS + second * S, 1.8)
     desk.move(
         case,
         CommandFinished(first, AnswerStatus.DONE, START_NS - 600 * S, f"log: {HOSTILE}"),
         START_NS - 595 * S,
     )
+    desk.sick(case, START_NS - 500 * S, 1.6)
     for i in range(5):
         at_ns = START_NS - (200 - 15 * i) * S
-        desk.move(case, Evidence(measured_ns=at_ns, healthy=True), at_ns)
+        desk.move(case, Evidence(at_ns, healthy=True, score=0.5 - 0.05 * i), at_ns)
 
 
 def _approval(desk: WorldDesk) -> None:
@@ -350,13 +363,13 @@ def _ended(desk: WorldDesk) -> None:
     desk.observed(case)
     attempt = desk.case(case).attempt
     sick_ns = START_NS - 4650 * S
-    desk.move(case, Evidence(sick_ns, healthy=False), sick_ns)
+    desk.sick(case, sick_ns, 1.7)
     done_ns = START_NS - 4600 * S
     desk.move(case, CommandFinished(attempt.command_id, AnswerStatus.DONE, done_ns), done_ns)
     settled_ns = done_ns + int(attempt.step.settle_s * S)
     for i in range(40):
         at_ns = settled_ns + i * 15 * S
-        desk.move(case, Evidence(measured_ns=at_ns, healthy=True), at_ns)
+        desk.move(case, Evidence(at_ns, healthy=True, score=0.3 + 0.05 * (i % 3)), at_ns)
     assert desk.case(case).phase is Phase.RECOVERED
     case = desk.open("pump-5", "air_ingress", START_NS - 5400 * S, Mode.AUTO)
     for i in range(40):

@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from cloud.adapters import series_influx
-from cloud.core.states import Evidence, Mode, Phase
+from cloud.core.states import CommandFinished, Evidence, Mode, Phase
 from cloud.web import guard
 from cloud.web.app import create_api
+from contract.commands import AnswerStatus
 from contract.tickets import Finding
 from tests.web.fixture_world import HOSTILE, START_NS, S, WorldDesk
 
@@ -113,12 +114,32 @@ async def test_case_tells_its_whole_story(api: Client, desk: WorldDesk) -> None:
     assert case["title"].startswith("Cavitation")
     assert case["probability"] == 0.82
     assert [entry["kind"] for entry in case["timeline"]] == ["fault", "person"]
+    seen = case["timeline"][0]["deviations"][0]
+    assert (seen["signal"], seen["sigmas"], seen["direction"]) == (
+        "suction_pressure_bar", 18, "below",
+    )  # fmt: skip
     assert case["actions"] == ["approve", "reject", "escalate", "dismiss"]
     assert case["steps"][0]["title"] in case["next_text"]
     assert not case["reportable"]
     assert [c["case_id"] for c in (await api.get("/api/cases?state=awaiting_approval")).json()]
     assert (await api.get("/api/cases?state=closed")).json() == []
     assert (await api.get("/api/cases?device=pump-2")).json() == []
+
+
+async def test_a_remedy_tells_how_the_score_moved(api: Client, desk: WorldDesk) -> None:
+    case_id = awaiting(desk)
+    await api.post(f"/api/cases/{case_id}/approve", json={"by": "Ada"})
+    sent = desk.case(case_id).attempt
+    done_ns = sent.sent_ns + 5 * S
+    answer = CommandFinished(sent.command_id, AnswerStatus.DONE, done_ns)
+    desk.move(case_id, answer, done_ns)
+    for second, score in ((60, 1.4), (200, 0.4), (260, 0.6)):
+        at_ns = done_ns + second * S
+        desk.move(case_id, Evidence(at_ns, healthy=score < 1, score=score), at_ns)
+    (attempt,) = (await api.get(f"/api/cases/{case_id}")).json()["attempts"]
+    assert attempt["score_before"] == 1.9
+    assert (attempt["score_lowest"], attempt["score_latest"]) == (0.4, 0.6)
+    assert attempt["score_lowest_ns"] == attempt["below_alarm_since_ns"] == done_ns + 200 * S
 
 
 async def test_approval_sends_the_remedy(api: Client, desk: WorldDesk) -> None:

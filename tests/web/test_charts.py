@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from cloud.web import words
 from cloud.web.console import charts
-from cloud.web.console.charts import Area, Mark, Track
+from cloud.web.console.charts import Area, Mark, Point, Track
+from cloud.web.schemas import DeviationView
 
 S = 10**9
 SPAN = Area(0, 1000 * S)
@@ -86,3 +87,20 @@ def test_numbers_are_short(value: float | None, said: str) -> None:
 def test_times_are_utc() -> None:
     assert words.utc(1_795_330_800 * S) == "22 Nov 2026 07:00:00 UTC"
     assert words.clock(1_795_330_800 * S + 1) == "07:00:00"
+
+
+def test_points_are_dots_with_a_word_on_their_own_line() -> None:
+    track = Track(title="s", times_ns=[], values=[], points=[Point(S, 2.4, "2.40 before", "info")])
+    option = charts.chart([track, Track(title="t", times_ns=[], values=[])], SPAN, [], [])
+    (point,) = option["series"][0]["markPoint"]["data"]
+    assert point["coord"] == [1000, 2.4]
+    assert point["label"]["formatter"] == "2.40 before"
+    assert option["series"][1]["markPoint"]["data"] == []
+
+
+def test_a_deviation_is_told_as_measured_against_expected() -> None:
+    seen = DeviationView(
+        signal="t", title="Oil", unit="degC", direction="above", sigmas=9, value=61, expected=40.25
+    )
+    assert words.deviation(seen) == "Oil: 9.0 σ above, 61 °C where 40.25 is expected"  # noqa: RUF001
+    assert words.deviation(seen.model_copy(update={"value": None})) == "Oil: 9.0 σ above"  # noqa: RUF001

@@ -7,7 +7,7 @@ from nicegui.element import Element
 
 from cloud.web import words
 from cloud.web.console import charts, decisions
-from cloud.web.console.charts import Area, Mark, Track
+from cloud.web.console.charts import Area, Mark, Point, Track
 from cloud.web.console.frame import frame, live, load, not_found
 from cloud.web.console.parts import (
     PHASE_TONE,
@@ -21,8 +21,17 @@ from cloud.web.console.parts import (
 )
 from cloud.web.console.tickets import ticket_body
 from cloud.web.ports import Desk
-from cloud.web.schemas import CaseDetail, EvidenceView, HypothesisView, TicketBrief, TimelineEntry
+from cloud.web.schemas import (
+    AttemptView,
+    CaseDetail,
+    DeviationView,
+    EvidenceView,
+    HypothesisView,
+    TicketBrief,
+    TimelineEntry,
+)
 from cloud.web.views import Views
+from contract.faults import Direction
 
 CHART_EVERY_S = 5.0
 BEFORE_NS = 900 * words.NS
@@ -149,6 +158,7 @@ class _Page:
             color=charts.SCORE,
             level=1.0,
             level_label="alarm level",
+            points=_score_points(case),
         )
         tracks = [score]
         for name in leading:
@@ -160,6 +170,7 @@ class _Page:
                     values=found.signals[name],
                     level=d.expected,
                     level_label=f"expected {words.number(d.expected)}",
+                    points=_signal_points(case.timeline, name),
                 )
             )
         fault = Area(case.opened_ns, end_ns if case.open else case.updated_ns)
@@ -187,10 +198,40 @@ def _marks(case: CaseDetail) -> list[Mark]:
     found = [Mark(case.opened_ns, "Detected", "bad")]
     for i, attempt in enumerate(case.attempts, 1):
         found.append(Mark(attempt.ended_ns or attempt.sent_ns, f"Remedy {i}", "info"))
+        if attempt.below_alarm_since_ns is not None:
+            found.append(Mark(attempt.below_alarm_since_ns, "Below alarm", "ok"))
     if not case.open:
         good = case.phase in ("recovered", "self_cleared", "closed")
         found.append(Mark(case.updated_ns, case.phase_text, "ok" if good else "calm"))
     return found
+
+
+def _score_points(case: CaseDetail) -> list[Point]:
+    """Return the score before each remedy and at its lowest after it."""
+    found = []
+    for attempt in case.attempts:
+        if attempt.score_before is not None:
+            before = attempt.score_before
+            found.append(Point(attempt.sent_ns, before, f"{before:.2f} before", "info"))
+        if attempt.score_lowest is not None and attempt.score_lowest_ns is not None:
+            lowest = attempt.score_lowest
+            tone = "ok" if lowest < 1 else "bad"
+            found.append(Point(attempt.score_lowest_ns, lowest, f"{lowest:.2f} lowest", tone))
+    return found
+
+
+def _signal_points(timeline: list[TimelineEntry], name: str) -> list[Point]:
+    """Return what the signal measured whenever the deviations were noted."""
+    return [
+        Point(entry.seen_ns, d.value, _signed(d), "bad")
+        for entry in timeline
+        for d in entry.deviations
+        if d.signal == name and d.value is not None and entry.seen_ns is not None
+    ]
+
+
+def _signed(d: DeviationView) -> str:
+    return f"{'+' if d.direction == Direction.ABOVE else '-'}{d.sigmas:.1f} σ"  # noqa: RUF001 (sigma)
 
 
 def _next_content(case: CaseDetail) -> Hashable:
@@ -210,9 +251,24 @@ def _story(timeline: list[TimelineEntry], opened_ns: int) -> None:
             dot(*KIND_TONE.get(entry.kind, ("calm", "circle")))
             with box():
                 Text(entry.text, "story-text wrap")
+                _seen(entry)
                 offset = words.span((entry.at_ns - opened_ns) / words.NS)
                 after = f" · {offset} after detection" if entry.at_ns > opened_ns else ""
                 Text(f"{words.clock(entry.at_ns)} UTC{after}", "story-time")
+
+
+def _seen(entry: TimelineEntry) -> None:
+    """Say which signals deviated then, and the score."""
+    if entry.score is None and not entry.deviations:
+        return
+    with box("seen num"):
+        if entry.score is not None:
+            Text(f"Deviation {entry.score:.2f} (alarm at 1)")
+        for d in entry.deviations[:LEADING]:
+            Text(words.deviation(d), "wrap")
+        more = len(entry.deviations) - LEADING
+        if more > 0:
+            Text(f"and {more} more")
 
 
 def _hypotheses(hypotheses: list[HypothesisView]) -> None:
@@ -246,6 +302,9 @@ def _attempts(case: CaseDetail, now_ns: int) -> None:
                 Text(attempt.result_text)
                 if attempt.detail:
                     Text(attempt.detail, "muted small wrap")
+                moved = _moved(attempt)
+                if moved:
+                    Text(moved, "small num wrap")
                 sent = f"Sent {words.clock(attempt.sent_ns)} UTC, {attempt.command_id}"
                 Text(sent, "story-time wrap")
     if case.evidence is not None:
@@ -257,6 +316,22 @@ def _attempts(case: CaseDetail, now_ns: int) -> None:
                 with box():
                     Text(step.title, tag="h3")
                     Text("Next, if it is needed" if i == 0 else "After that", "muted small")
+
+
+def _moved(attempt: AttemptView) -> str:
+    """Say how the score moved."""
+    if attempt.score_lowest is None:
+        return ""
+    before = words.NONE if attempt.score_before is None else f"{attempt.score_before:.2f}"
+    said = f"Deviation {before} before, {attempt.score_lowest:.2f} at the lowest after"
+    back_ns = attempt.below_alarm_since_ns
+    if back_ns is None:
+        return f"{said}; not below the alarm level"
+    since = words.clock(back_ns)
+    if attempt.ended_ns is None:
+        return f"{said}; below the alarm level since {since} UTC"
+    after = words.span((back_ns - attempt.ended_ns) / words.NS)
+    return f"{said}; below the alarm level since {since} UTC, {after} after it"
 
 
 def _evidence(evidence: EvidenceView, now_ns: int) -> None:

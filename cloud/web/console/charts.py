@@ -23,6 +23,15 @@ class Mark(Struct, frozen=True):
     tone: str
 
 
+class Point(Struct, frozen=True):
+    """A measured value worth a dot and a word."""
+
+    at_ns: int
+    value: float
+    label: str
+    tone: str
+
+
 class Area(Struct, frozen=True):
     """A span during which a fault was open."""
 
@@ -41,6 +50,7 @@ class Track(Struct, frozen=True, kw_only=True):
     """A horizontal line, such as the alarm level or the expected value."""
     level_label: str = ""
     """What the line stands for; part of the title."""
+    points: Sequence[Point] = ()
     names: dict[str, str] = {}
     """For modes: number to name; draws steps from name to name."""
 
@@ -160,6 +170,13 @@ def _series(
                 _mark(mark, lanes[i] if lanes is not None else None) for i, mark in enumerate(marks)
             ],
         },
+        "markPoint": {
+            "silent": True,
+            "animation": False,
+            "symbol": "circle",
+            "symbolSize": 7,
+            "data": [_point(point) for point in track.points],
+        },
         "markArea": {
             "silent": True,
             "itemStyle": {"color": FAULT},
@@ -229,6 +246,23 @@ def _mark(mark: Mark, lane: int | None) -> Options:
         }
     style = {"color": color, "type": "solid", "width": 1.2, "opacity": 0.9}
     return {"xAxis": mark.at_ns // 1_000_000, "lineStyle": style, "label": label}
+
+
+def _point(point: Point) -> Options:
+    color = MARK[point.tone]
+    return {
+        "coord": [point.at_ns // 1_000_000, float(f"{point.value:.5g}")],
+        "itemStyle": {"color": color},
+        "label": {
+            "show": True,
+            "formatter": point.label,
+            "position": "top",
+            "distance": 4,
+            "color": color,
+            "fontSize": 11,
+            "fontWeight": 500,
+        },
+    }
 
 
 def spark(times_ns: Sequence[int], values: Sequence[float | None], from_ns: int, to_ns: int) -> str:
