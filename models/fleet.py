@@ -15,10 +15,11 @@ had values and moved in commissioning, is judged by `models.news`: alarms are mo
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec import Struct
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from contract.errors import Malformed
@@ -34,6 +35,7 @@ MAX_WARMUP = 200_000
 
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Part = TypeVar("Part", Reference, Live, Clocks, News)
 
 
 class Attribution(NamedTuple):
@@ -76,6 +78,31 @@ class _Buffer:
         self.count += 1
 
 
+@njit(cache=True)
+def _numbered(machines: Counts, count: int) -> bool:
+    """Tell whether all machines have a number below ``count``."""
+    for m in machines:  # noqa: SIM110 - jitted
+        if not 0 <= m < count:
+            return False
+    return True
+
+
+def _room(array: NDArray[Any]) -> int:
+    """Return the bytes of an array in a block: whole words, as compiled code expects."""
+    return -(-array.nbytes // 8) * 8
+
+
+def _moved(part: Part, block: NDArray[np.uint8]) -> Part:
+    views: list[NDArray[Any]] = []
+    start = 0
+    for array in part:
+        view = block[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        view[...] = array
+        views.append(view)
+        start += _room(array)
+    return type(part)(*views)
+
+
 class Fleet:
     """Machines of one type, in flat arrays. Data of any kind never makes it raise."""
 
@@ -107,6 +134,7 @@ class Fleet:
         self._place = np.arange(machines) if alone else np.full(machines, -1)
         self._column = np.zeros(machines, np.int64)
         self._buffers = {} if alone else {m: _Buffer(len(signals)) for m in range(machines)}
+        self._block: NDArray[np.uint8] | None = None
 
     def update(
         self, machines: ArrayLike, times_ns: ArrayLike, rows: ArrayLike
@@ -123,6 +151,8 @@ class Fleet:
                 an error of the program, never of the data.
         """
         which, when, x = self._checked(machines, times_ns, rows)
+        if len(self.signals) == 1:
+            return news.step_many(self._news, which, when / 1e9, x[:, 0], self._warmup)
         score, alarm = np.zeros(len(x)), np.zeros(len(x), bool)
         running, fresh = np.empty(len(x), np.int64), np.empty(len(x), bool)
         clocks.straighten(self._clocks, which, when, running, fresh)
@@ -130,6 +160,8 @@ class Fleet:
         alone = self._place[which] >= 0 if self._news.rows.size else None
         if alone is not None and alone.any():
             own = alone if judged is None else alone & judged
+            if own.all():
+                return self._tell_news(which, when, x)
             score[own], alarm[own] = self._tell_news(which[own], when[own], x[own])
             judged = ~alone if judged is None else judged & ~alone
         if judged is None or judged.all():
@@ -157,19 +189,17 @@ class Fleet:
             raise ValueError(
                 f"machines and times_ns are integers; got {which.dtype} and {when.dtype}"
             )
-        if which.min() < 0 or which.max() >= len(self._place):
+        which = np.ascontiguousarray(which, np.int64)
+        if not _numbered(which, len(self._place)):
             raise ValueError(f"machines are numbered from 0 to {len(self._place) - 1}")
-        return (
-            np.ascontiguousarray(which, np.int64), np.ascontiguousarray(when, np.int64), x,
-        )  # fmt: skip
+        return which, np.ascontiguousarray(when, np.int64), x
 
     def _run(
         self, machines: Counts, running_ns: Counts, rows: Array, score: Array, alarm: Flags
     ) -> None:
-        with np.errstate(all="ignore"):
-            kernel.advance(
-                self._reference, self._live, WEIGHTS, machines, running_ns, rows, score, alarm
-            )
+        kernel.advance(
+            self._reference, self._live, WEIGHTS, machines, running_ns, rows, score, alarm
+        )
 
     def _tell_news(self, machines: Counts, times_ns: Counts, rows: Array) -> tuple[Array, Flags]:
         """Judge rows of machines with a lone signal, in the order in which they come."""
@@ -290,6 +320,29 @@ class Fleet:
             buffer = fleet._buffers[m] = _Buffer(len(signals))
             buffer.times, buffer.rows, buffer.count = times, rows, len(times)
         return fleet
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Fleet.restore, (self.signals, self.save(), self.units)
+
+    def twin(self) -> "Fleet":
+        """Return a copy that can quickly become like this one again, again and again."""
+        return Fleet.restore(self.signals, self.save(), self.units)
+
+    def follow(self, other: "Fleet") -> None:
+        """Become exactly like a twin; both are past commissioning."""
+        np.copyto(self.block(), other.block())
+
+    def block(self) -> NDArray[np.uint8]:
+        """Return all arrays as one block of memory, to be copied at once; moves them if need be."""
+        if self._block is None:
+            parts = self._reference, self._live, self._clocks, self._news
+            starts = np.cumsum([0, *(sum(map(_room, part)) for part in parts)]).tolist()
+            self._block = np.zeros(starts[-1], np.uint8)
+            self._reference = _moved(self._reference, self._block[starts[0] :])
+            self._live = _moved(self._live, self._block[starts[1] :])
+            self._clocks = _moved(self._clocks, self._block[starts[2] :])
+            self._news = _moved(self._news, self._block[starts[3] :])
+        return self._block
 
     def _made_from(self) -> list[list[str]]:
         arrays = *self._reference, *self._live, *self._clocks, *self._news
