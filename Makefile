@@ -12,10 +12,10 @@ export PYTHONSAFEPATH := 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fix docs secrets constraints clean
+.PHONY: help setup demo test check fix docs bench-models secrets constraints clean
 
 help:  ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with everything in it
 
@@ -48,6 +48,9 @@ fix: $(READY)  ## repair what the linter and the formatter can
 
 docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python -m farfix.reference
+
+bench-models: $(READY)  ## measure the models: make bench-models ARGS="--data DIR --quick"
+	@$(BIN)/python tests/bench/bench_models.py $(ARGS)
 
 secrets: $(READY)  ## make the passwords and keys that docker-compose.yml needs (var/secrets)
 	@$(BIN)/farfix secrets var/secrets
