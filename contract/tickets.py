@@ -63,6 +63,20 @@ class Attempt(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Forecast(Struct, frozen=True, kw_only=True):
+    """When the machine is expected to fail, learnt from the lives of others of its type."""
+
+    told_ns: TimeNs
+    """What was measured until then is in it."""
+    expected_ns: TimeNs
+    earliest_ns: TimeNs | None
+    """At most one machine in ten fails earlier; None until enough lives were seen."""
+    latest_ns: TimeNs | None
+    """At most one machine in ten lives longer; None where that is not known."""
+    book_before_ns: TimeNs
+    """A visit that is booked by then comes in time."""
+
+
 class Ticket(Message, frozen=True, kw_only=True):
     """One work order for on-site dispatch; its ``key`` is the case and never changes."""
 
@@ -83,6 +97,7 @@ class Ticket(Message, frozen=True, kw_only=True):
     safety_notes: list[str]
     opened_ns: TimeNs
     due_ns: TimeNs
+    forecast: Forecast | None = None
 
 
 class Finding(StrEnum):
@@ -119,3 +134,5 @@ class Label(Struct, frozen=True, kw_only=True):
     deviations: list[Deviation] = []
     """The picture that was diagnosed: what it turned out to be is learnt together with it."""
     checks: list[FailedCheck] = []
+    parts_used: list[Part] = []
+    resolved: bool = True

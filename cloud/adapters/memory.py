@@ -72,11 +72,21 @@ class Memory:
             found: bytes | None = connection.execute(query).scalar_one_or_none()
         return found
 
-    def save_checkpoint(self, device: str, position: int, data: bytes) -> None:
-        """Keep a device's model together with the journal position that it stands for."""
+    def save_checkpoint(
+        self, device: str, position: int, data: bytes, models: Mapping[str, bytes]
+    ) -> None:
+        """Keep a device's model together with the journal position that it stands for.
+
+        Args:
+            device: whose.
+            position: in the journal.
+            data: the model.
+            models: further saved states, by name, that stand for the same position.
+        """
         row = {"device": device, "position": position, "data": data}
         with db.transaction(self._engine, writes=True) as connection:
             db.put(connection, db.checkpoints, row)
+            _put_models(connection, models)
 
     def checkpoint(self, device: str) -> Checkpoint | None:
         """Return the last checkpoint of a device."""

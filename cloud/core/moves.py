@@ -297,5 +297,7 @@ def label(case: Case, fault: str, to_ns: int, source: str) -> SaveLabel:
             source=source,
             deviations=case.deviations,
             checks=case.checks,
+            parts_used=case.report.parts_used if case.report else [],
+            resolved=case.report.resolved if case.report else True,
         ),
     )

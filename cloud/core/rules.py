@@ -333,4 +333,4 @@ def close(case: Case, event: ReportReceived, now_ns: int) -> Outcome:
     note = Note(Topic.END, f"{who} reported {report.finding}, {state}. {report.notes}".strip())
     moved, effects = enter(case, Phase.CLOSED, note, now_ns, ended_ns=now_ns, report=report)
     to_ns = case.recovered_since_ns or now_ns
-    return moved, (*effects, label(case, report.finding, to_ns, "closing_report"))
+    return moved, (*effects, label(moved, report.finding, to_ns, "closing_report"))

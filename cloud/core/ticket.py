@@ -1,11 +1,11 @@
 """From a case to the work order: everything a technician needs to solve it in one visit."""
 
 from cloud.core.states import Attempt, Case
-from cloud.core.wording import moment
+from cloud.core.wording import foreseen, moment
 from contract import tickets
 from contract.faults import NO_DATA, Deviation
 from contract.machines import FaultSpec, MachineType
-from contract.tickets import Asset, Part, Ticket
+from contract.tickets import Asset, Forecast, Part, Ticket
 
 LIKELY_SHARE = 0.2
 """Parts and skills are listed for the first hypothesis and all that are at least so probable."""
@@ -14,7 +14,9 @@ _NO_DATA_ACTION = "Find out why nothing is heard: power, network, edge agent, co
 _UNKNOWN_ACTION = "Inspect the machine: no known fault explains what is seen."
 
 
-def build(case: Case, machine: MachineType, asset: Asset) -> Ticket:
+def build(
+    case: Case, machine: MachineType, asset: Asset, forecast: Forecast | None = None
+) -> Ticket:
     """Write the ticket of an escalated case. The same case always gives the same ticket.
 
     Raises:
@@ -27,7 +29,7 @@ def build(case: Case, machine: MachineType, asset: Asset) -> Ticket:
     return Ticket(
         key=case.case_id,
         title=f"{asset.title or asset.device}: {case.title}"[:200],
-        description=_description(case, machine, likely),
+        description=_description(case, machine, likely, forecast),
         severity=case.severity,
         reason=facts.reason,
         reason_detail=facts.detail,
@@ -42,6 +44,7 @@ def build(case: Case, machine: MachineType, asset: Asset) -> Ticket:
         safety_notes=_unique([note for spec in likely for note in spec.safety_notes]),
         opened_ns=facts.at_ns,
         due_ns=case.plan.due_ns,
+        forecast=forecast,
     )
 
 
@@ -78,11 +81,14 @@ def _unique(items: list[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
 
-def _description(case: Case, machine: MachineType, likely: list[FaultSpec]) -> str:
+def _description(
+    case: Case, machine: MachineType, likely: list[FaultSpec], forecast: Forecast | None
+) -> str:
     first_seen, due = moment(case.opened_ns), moment(case.plan.due_ns)
     paragraphs = [
         f"{case.title}. First seen {first_seen}, to be running again by {due}.",
         f"Why a visit: {case.escalation.detail}" if case.escalation else "",
+        foreseen(forecast) if forecast else "",
         _lines("What is seen:", [_seen(d, machine) for d in case.deviations]),
         _lines("Tried remotely:", [_told(attempt) for attempt in case.attempts])
         or "Nothing was tried remotely.",

@@ -15,6 +15,7 @@ from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 from cloud.core import case as rules
 from cloud.core import fleet, playbook, ticket
 from cloud.core.limits import Fleet
+from cloud.core.playbook import Playbooks
 from cloud.core.states import (
     Announce,
     Approved,
@@ -38,6 +39,7 @@ from cloud.core.states import (
     Tick,
 )
 from cloud.service.learning import Learning, failed_checks
+from cloud.service.lives import Lives
 from cloud.service.outbox import Announcement, DeviceCommand
 from cloud.service.parts import Parts
 from cloud.service.watch import Watch
@@ -47,7 +49,7 @@ from contract.commands import Answer, Command
 from contract.errors import Refused
 from contract.faults import NO_DATA, Fault, Hypothesis
 from contract.machines import MachineType
-from contract.tickets import Asset, ClosingReport
+from contract.tickets import Asset, ClosingReport, Forecast
 from contract.timescale import Timescale
 from contract.topics import Topic
 from models.monitor import Assessment, State
@@ -74,9 +76,11 @@ class Desk:
     watch: Watch
     """Set by the gateway: the live picture."""
 
-    def __init__(self, parts: Parts, learning: Learning) -> None:
-        self._parts, self._learning = parts, learning
-        self._playbooks = playbook.shipped(parts.machines)
+    def __init__(
+        self, parts: Parts, playbooks: Playbooks, learning: Learning, lives: Lives
+    ) -> None:
+        self._parts, self._playbooks = parts, playbooks
+        self._learning, self._lives = learning, lives
         self._versions: dict[str, int] = {}
         self._open: dict[str, Case] = {}
         self._dirty: set[str] = set()
@@ -186,6 +190,10 @@ class Desk:
     def live(self, device: str) -> Live | None:
         """Return the latest of a device."""
         return self.watch.live(device)
+
+    def forecast(self, device: str) -> Forecast | None:
+        """Return until when a visit should be booked."""
+        return self._lives.forecast(device)
 
     def unready(self) -> list[str]:
         """Say what keeps the gateway from its work."""
@@ -311,7 +319,8 @@ class Desk:
             case OpenTicket():
                 metrics.opened_tickets.labels(effect.reason.value).inc()
                 machine = self._parts.machines[case.machine_type]
-                return "ticket", ticket.build(case, machine, self._asset(case.device))
+                forecast = self._lives.forecast(case.device)
+                return "ticket", ticket.build(case, machine, self._asset(case.device), forecast)
             case SaveLabel():
                 return "label", effect.label
             case Announce():

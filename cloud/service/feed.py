@@ -71,7 +71,7 @@ class Feed:
 
     def checkpoint(self) -> int:
         """Save the position; return it."""
-        self._memory.save_checkpoint(POSITION, self.position, b"")
+        self._memory.save_checkpoint(POSITION, self.position, b"", {})
         return self.position
 
     def _rows(self, entry: Entry) -> list[Row]:

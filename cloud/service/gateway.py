@@ -16,10 +16,12 @@ from cloud.adapters.mqtt import Link, read_password
 from cloud.adapters.series_stores import open_series
 from cloud.adapters.store import AssetRow, Store
 from cloud.config import Config
+from cloud.core import playbook
 from cloud.service.desk import Desk
 from cloud.service.feed import Feed
 from cloud.service.intake import Intake
 from cloud.service.learning import Learning
+from cloud.service.lives import Lives
 from cloud.service.outbox import Outbox
 from cloud.service.parts import Parts
 from cloud.service.watch import Watch
@@ -98,9 +100,11 @@ class Gateway:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._agents: dict[str, str] = {}
-        self.learning = Learning(parts)
-        self.desk = Desk(parts, self.learning)
-        self.watch = Watch(parts, self.desk)
+        playbooks = playbook.shipped(parts.machines)
+        self.lives = Lives(parts, playbooks.policy.on_site_lead_h)
+        self.learning = Learning(parts, self.lives)
+        self.desk = Desk(parts, playbooks, self.learning, self.lives)
+        self.watch = Watch(parts, self.desk, self.lives)
         self.intake = Intake(parts, self._on_status, self.desk.answered)
         self.feed = Feed(parts, self.watch, self.intake.quarantine)
         self.outbox = Outbox(parts, self.desk.answered, self.learning.take)
@@ -158,8 +162,12 @@ class Gateway:
             await asyncio.sleep(TICK_S)
 
     def _checkpoint(self) -> None:
-        """Save cases first, then what they were judged by, then forget what needs no replay."""
+        """Save cases first, then what they were judged by, then forget what needs no replay.
+
+        Lives know what they have seen; saved before the machines' positions they miss nothing.
+        """
         self.desk.flush()
+        self.lives.save()
         kept = min(self.watch.checkpoint(), self.feed.checkpoint())
         self._parts.journal.prune(kept)
 

@@ -6,7 +6,7 @@ effect that is repeated after a crash finds its label there already.
 
 import logging
 
-from cloud.adapters.memory import Memory
+from cloud.service.lives import Lives
 from cloud.service.parts import Parts
 from contract.errors import Malformed
 from contract.faults import Hypothesis
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class Learning:
     """The learnt states of all machine types."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._memory: Memory = parts.store.memory
+    def __init__(self, parts: Parts, lives: Lives) -> None:
+        self._memory, self._lives = parts.store.memory, lives
         self._machines = parts.machines
         used = {asset.machine_type for asset in parts.assets.values()}
         self._states = {name: self._begin(parts.machines[name]) for name in sorted(used)}
@@ -60,15 +60,22 @@ class Learning:
         if machine is None:
             self._memory.put_label(label, {})
             return
+        models, change = dict[str, bytes](), None
         if before is None:
             state = self._copy(machine)
             _learn(state, machine, label)
+            change = self._lives.ended(label, machine)
         else:  # what was learnt cannot be taken back out of a state
             key = label.case, label.source
             others = [old for old in self._memory.labels() if (old.case, old.source) != key]
             state = _learnt(machine, [*others, label])
-        self._memory.put_label(label, {_name(machine): learned.save(state, machine)})
+        models[_name(machine)] = learned.save(state, machine)
+        if change is not None:
+            models[change.name] = change.data
+        self._memory.put_label(label, models)
         self._states[machine.name] = state
+        if change is not None:
+            self._lives.apply(change)
 
     def _copy(self, machine: MachineType) -> Learned:
         """Return the state as it is, to learn in: it counts only once it is saved."""

@@ -9,13 +9,17 @@ import logging
 from collections import deque
 from typing import Protocol
 
-from msgspec import Struct, structs
+import msgspec
+from msgspec import Struct, field, structs
 
 from cloud.adapters.journal import Entry
 from cloud.adapters.series import Row
 from cloud.adapters.store import AssetRow
+from cloud.core import hours
 from cloud.core import intake as rules
+from cloud.core.hours import Hour
 from cloud.core.intake import Freshness
+from cloud.service.lives import Lives
 from cloud.service.parts import Parts
 from cloud.web import metrics
 from cloud.web.ports import Live
@@ -61,14 +65,15 @@ class _Watched(Struct):
     heard_ns: int = 0
     """When it was last heard, by the clock of attention."""
     dirty: bool = False
+    hour: Hour = field(default_factory=Hour)
 
 
 class Watch:
     """All monitors of this gateway."""
 
-    def __init__(self, parts: Parts, verdicts: Verdicts) -> None:
+    def __init__(self, parts: Parts, verdicts: Verdicts, lives: Lives) -> None:
         self._journal, self._clock = parts.journal, parts.clock
-        self._memory = parts.store.memory
+        self._memory, self._lives = parts.store.memory, lives
         self._silent_after_s, self._verdicts = parts.config.silent_after_s, verdicts
         self._settings = Settings(
             commissioning_s=parts.config.commissioning_s,
@@ -99,7 +104,16 @@ class Watch:
             position=saved.position,
             heard=True,
             heard_ns=self._attention_ns,
+            hour=self._saved_hour(asset.device),
         )
+
+    def _saved_hour(self, device: str) -> Hour:
+        saved = self._memory.model(_hour_name(device))
+        try:
+            return msgspec.msgpack.decode(saved, type=Hour) if saved else Hour()
+        except msgspec.DecodeError as error:
+            log.warning("the hour under way of %s begins anew: %s", device, error)
+            return Hour()
 
     def live(self, device: str) -> Live | None:
         """Return the latest of a device; None while nothing came in."""
@@ -149,6 +163,7 @@ class Watch:
             assessment = w.monitor.update(ranged(w.machine, reading))
             metrics.scored_readings.inc()
             self._keep_score(w, assessment)
+            self._sum_up(w, assessment)
             if fresh is not Freshness.LIVE:
                 continue
             metrics.detection_delay_seconds.observe(max(0, now_ns - reading.time_ns) / 1e9)
@@ -160,6 +175,13 @@ class Watch:
             self._verdicts.alarm(w.asset.device, assessment)
         if assessment.state in (State.ALARM, State.HEALTHY):
             self._verdicts.evidence(w.asset.device, assessment)
+
+    def _sum_up(self, w: _Watched, assessment: Assessment) -> None:
+        if assessment.score is None:
+            return  # not judged
+        ended = hours.add(w.hour, assessment.time_ns, assessment.deviations)
+        if ended is not None:
+            self._lives.hour(w.asset.device, ended)
 
     def _keep_score(self, w: _Watched, assessment: Assessment) -> None:
         if assessment.score is None:
@@ -201,10 +223,15 @@ class Watch:
         """Save every monitor that has moved; return the position that needs no replay."""
         for device, w in self._watched.items():
             if w.dirty:
-                self._memory.save_checkpoint(device, w.position, w.monitor.save())
+                hour = {_hour_name(device): msgspec.msgpack.encode(w.hour)}
+                self._memory.save_checkpoint(device, w.position, w.monitor.save(), hour)
                 w.dirty = False
         self._checkpoint_ns = self._clock.now_ns()
         return self.position
+
+
+def _hour_name(device: str) -> str:
+    return f"hour/{device}"
 
 
 def ranged(machine: MachineType, reading: Reading) -> Reading:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from cloud.adapters.series import Series
 from cloud.adapters.store import Store
 from contract.machines import MachineType
-from contract.tickets import ClosingReport
+from contract.tickets import ClosingReport, Forecast
 from contract.timescale import Timescale
 from models.monitor import State
 
@@ -61,6 +61,9 @@ class Desk(Protocol):
 
     def live(self, device: str) -> Live | None:
         """Return the latest of a device, or None while nothing came in."""
+
+    def forecast(self, device: str) -> Forecast | None:
+        """Return until when a visit should be booked, or None where nothing can be said."""
 
     def unready(self) -> list[str]:
         """Say in sentences what keeps the gateway from its work; empty when it is ready."""

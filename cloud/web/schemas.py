@@ -117,9 +117,23 @@ class SignalView(_View):
     modes: dict[str, str] = Field(description="Number to name, for the operating mode.")
 
 
+class ForecastView(_View):
+    """When the machine is expected to fail, and what to do about it."""
+
+    text: str = Field(examples=["Book a visit before 2026-12-12: a failure is expected ..."])
+    book_before_ns: int
+    expected_ns: int
+    earliest_ns: int | None = Field(description="At most one machine in ten fails earlier.")
+    latest_ns: int | None = Field(description="At most one machine in ten lives longer.")
+    told_ns: int = Field(description="What was measured until then is in it.")
+
+
 class Machine(FleetMachine):
     """One machine with its signals and cases."""
 
+    forecast: ForecastView | None = Field(
+        description="None while too few failures of its type were seen, or none is near."
+    )
     signals: list[SignalView]
     cases: list[CaseBrief] = Field(description="The latest first, at most 50.")
 

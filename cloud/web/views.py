@@ -4,9 +4,11 @@ Everything here reads and may block for a moment: call it from a thread.
 """
 
 import msgspec
+from msgspec.structs import asdict
 
 from cloud.adapters.store import AssetRow, CaseRow
 from cloud.core.states import Case, Phase
+from cloud.core.wording import foreseen
 from cloud.web import case_views, ticket_views, words
 from cloud.web.ports import Desk, Live
 from cloud.web.schemas import (
@@ -15,6 +17,7 @@ from cloud.web.schemas import (
     Fleet,
     FleetMachine,
     FleetSummary,
+    ForecastView,
     Machine,
     QuarantineEntry,
     ReleaseView,
@@ -25,6 +28,7 @@ from cloud.web.schemas import (
 )
 from contract.faults import NO_DATA
 from contract.machines import MachineType, Signal
+from contract.tickets import Forecast
 from models.monitor import State
 
 PAGE = 500
@@ -83,6 +87,7 @@ class Views:
         signals = machine_type.signals if machine_type else []
         return Machine(
             **dict(self._fleet_machine(asset, row)),
+            forecast=_forecast(self._desk.forecast(device)),
             signals=[_signal(s, values.get(s.name), expected.get(s.name)) for s in signals],
             cases=self.cases(device=device, limit=50),
         )
@@ -265,6 +270,10 @@ def _printable(payload: bytes) -> str:
     """Return bytes as text, with everything that is none escaped."""
     text = payload.decode(errors="backslashreplace")
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _forecast(found: Forecast | None) -> ForecastView | None:
+    return ForecastView(text=foreseen(found), **asdict(found)) if found else None
 
 
 def _signal(signal: Signal, value: float | None, expected: float | None) -> SignalView:

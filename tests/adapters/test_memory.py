@@ -77,7 +77,8 @@ def test_a_label_and_the_models_that_learnt_it_are_saved_together(memory: Memory
 
 def test_checkpoints_move_on(memory: Memory) -> None:
     assert memory.checkpoint("pump-1") is None
-    memory.save_checkpoint("pump-1", 5, b"\x00model")
-    memory.save_checkpoint("pump-1", 2**40, b"better")
-    memory.save_checkpoint("pump-2", 1, b"")
+    memory.save_checkpoint("pump-1", 5, b"\x00model", {})
+    memory.save_checkpoint("pump-1", 2**40, b"better", {"hour/pump-1": b"h"})
+    memory.save_checkpoint("pump-2", 1, b"", {})
     assert memory.checkpoint("pump-1") == Checkpoint(position=2**40, data=b"better")
+    assert memory.model("hour/pump-1") == b"h"

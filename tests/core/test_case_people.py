@@ -9,7 +9,7 @@ from cloud.core import case as life
 from cloud.core.limits import Fleet
 from cloud.core.states import Mode, Phase
 from contract.commands import AnswerStatus
-from contract.tickets import ClosingReport, EscalationReason
+from contract.tickets import ClosingReport, EscalationReason, Part
 from tests.core.scenes import Scene, fixing, ns, planned, remedy, verifying
 
 
@@ -186,13 +186,17 @@ def test_the_closing_report_closes_the_case_and_becomes_a_label() -> None:
     scene = fixing("restart")
     scene.feed(life.EscalationAsked("Ada"), 200)
     assert scene.feed(life.Dismissed("Ada"), 205) == []
-    report = ClosingReport(finding="bearing_wear", technician="Kim", notes="Both replaced.")
+    used = [Part("BRG-1", "Bearing", 2)]
+    report = ClosingReport(
+        finding="bearing_wear", technician="Kim", notes="Both replaced.", parts_used=used
+    )
     scene.feed(life.ReportReceived(report), 9000)
     assert scene.phase() is Phase.CLOSED
     assert scene.case.report == report
     [saved] = scene.labels()
     assert (saved.label.source, saved.label.fault) == ("closing_report", "bearing_wear")
     assert saved.label.diagnosed == "cavitation"
+    assert (saved.label.parts_used, saved.label.resolved) == (used, True)
     assert "Kim reported bearing_wear, resolved. Both replaced." in scene.notes()
 
 

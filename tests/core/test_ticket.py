@@ -9,8 +9,8 @@ from cloud.core.states import Case
 from contract import codec, machines
 from contract.commands import AnswerStatus
 from contract.faults import NO_DATA, UNKNOWN, Deviation, Direction, Hypothesis
-from contract.tickets import Asset, EscalationReason, Ticket
-from tests.core.scenes import HOUR_S, Scene, fixing, ns
+from contract.tickets import Asset, EscalationReason, Forecast, Ticket
+from tests.core.scenes import HOUR_S, NS, Scene, fixing, ns
 
 PUMP = machines.library()["centrifugal_pump"]
 ASSET = Asset(device="pump-1", machine_type="centrifugal_pump", title="Pump 1", site="north")
@@ -107,3 +107,19 @@ def test_the_larger_quantity_of_a_part_is_brought() -> None:
 def test_a_case_without_a_ticket_has_none() -> None:
     with pytest.raises(ValueError, match="has no ticket"):
         ticket.build(Scene("restart").case, PUMP, ASSET)
+
+
+def test_a_ticket_tells_the_remaining_life_where_it_is_known() -> None:
+    day_ns = 86400 * NS
+    forecast = Forecast(
+        told_ns=0,
+        expected_ns=9 * day_ns,
+        earliest_ns=5 * day_ns,
+        latest_ns=14 * day_ns,
+        book_before_ns=4 * day_ns,
+    )
+    made = ticket.build(escalated().case, PUMP, ASSET, forecast)
+    assert made.forecast == forecast
+    assert "Book a visit before 1970-01-05: a failure is expected about" in made.description
+    assert "(between 1970-01-06 and 1970-01-15)" in made.description
+    assert codec.decode(codec.encode(made), Ticket) == made

@@ -15,9 +15,11 @@ from cloud.adapters.mqtt import Link
 from cloud.adapters.series_sqlite import SqliteSeries
 from cloud.adapters.store import AssetRow, OutboxRow, OutboxState, Store
 from cloud.config import Config
+from cloud.core import playbook
 from cloud.core.states import Mode, Phase
 from cloud.service.desk import Desk
 from cloud.service.learning import Learning
+from cloud.service.lives import Lives
 from cloud.service.outbox import DeviceCommand, Outbox
 from cloud.service.parts import Parts
 from cloud.service.watch import Watch
@@ -60,10 +62,16 @@ def parts(folder: Path, mode: Mode | None = Mode.AUTO, **config: object) -> Iter
         part.close()
 
 
-def desk_of(made: Parts) -> Desk:
-    desk = Desk(made, Learning(made))
-    desk.watch = Watch(made, desk)
+def desk_of(made: Parts, learning: Learning | None = None) -> Desk:
+    books = playbook.shipped(made.machines)
+    lives = Lives(made, books.policy.on_site_lead_h)
+    desk = Desk(made, books, learning or Learning(made, lives), lives)
+    desk.watch = Watch(made, desk, lives)
     return desk
+
+
+def learning_of(made: Parts) -> Learning:
+    return Learning(made, Lives(made, {}))
 
 
 def picture(fault: str) -> list[Deviation]:

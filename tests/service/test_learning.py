@@ -7,10 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloud.service.desk import Desk
 from cloud.service.learning import Learning
+from cloud.service.lives import Lives
 from cloud.service.parts import Parts
-from cloud.service.watch import Watch
 from contract import machines
 from contract.errors import Unreachable
 from contract.faults import NO_DATA, Deviation, Direction, Hypothesis
@@ -18,7 +17,7 @@ from contract.machines import MachineType
 from contract.tickets import FailedCheck, Label, Ticket
 from models import diagnose, learned
 from models.monitor import Assessment, State
-from tests.service.test_desk import DEVICE, parts, picture
+from tests.service.test_desk import DEVICE, desk_of, learning_of, parts, picture
 
 PUMP = machines.library()["centrifugal_pump"]
 STRANGE = [
@@ -55,12 +54,12 @@ def saved(made: Parts) -> learned.Learned:
 def test_without_labels_the_fault_table_decides(tmp_path: Path) -> None:
     with parts(tmp_path) as made:
         seen = picture("bearing_wear")
-        assert [first(Learning(made), seen)] == diagnose.rank(PUMP, seen, [])[:1]
+        assert [first(learning_of(made), seen)] == diagnose.rank(PUMP, seen, [])[:1]
 
 
 def test_a_label_is_learnt_once_however_often_its_effect_is_performed(tmp_path: Path) -> None:
     with parts(tmp_path) as made:
-        learning = Learning(made)
+        learning = learning_of(made)
         assert first(learning).fault != "bearing_wear"
         for number in (1, 2, 3, 3, 3):
             learning.take(label(number, "bearing_wear"))
@@ -69,12 +68,12 @@ def test_a_label_is_learnt_once_however_often_its_effect_is_performed(tmp_path: 
         assert found.fault == "bearing_wear"
         assert "3 earlier cases with deviations like these turned out to be" in found.evidence[0]
     with parts(tmp_path) as made:
-        assert first(Learning(made)) == found
+        assert first(learning_of(made)) == found
 
 
 def test_a_corrected_label_replaces_what_was_learnt(tmp_path: Path) -> None:
     with parts(tmp_path) as made:
-        learning = Learning(made)
+        learning = learning_of(made)
         learning.take(label(1, "bearing_wear"))
         learning.take(label(1, "air_ingress"))
         assert saved(made).findings == ["air_ingress"]
@@ -84,7 +83,7 @@ def test_a_label_that_could_not_be_saved_is_not_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with parts(tmp_path) as made:
-        learning = Learning(made)
+        learning = learning_of(made)
         before = first(learning)
 
         def away(*_: object) -> None:
@@ -104,20 +103,20 @@ def test_a_refused_state_is_learnt_anew_from_the_labels(
     tmp_path: Path, refused: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with parts(tmp_path) as made:
-        learning = Learning(made)
+        learning = learning_of(made)
         for number in (1, 2, 3):
             learning.take(label(number, "bearing_wear"))
         before = first(learning)
         made.store.memory.put_models({"learned/centrifugal_pump": refused})
         with caplog.at_level(logging.WARNING):
-            assert first(Learning(made)) == before
+            assert first(learning_of(made)) == before
         assert "learnt anew" in caplog.text
         assert saved(made).findings == ["bearing_wear"] * 3
 
 
 def test_labels_without_a_picture_and_of_other_types_teach_nothing(tmp_path: Path) -> None:
     with parts(tmp_path) as made:
-        learning = Learning(made)
+        learning = learning_of(made)
         learning.take(label(1, NO_DATA, seen=[]))
         learning.take(msgspec.structs.replace(label(2, "surge"), machine_type="chiller"))
         learning.take(msgspec.structs.replace(label(3, "x"), machine_type="gone"))
@@ -138,9 +137,8 @@ class _Counting(Learning):
 
 def test_an_alarm_that_goes_on_is_ranked_only_when_the_desk_looks_again(tmp_path: Path) -> None:
     with parts(tmp_path) as made:
-        learning = _Counting(made)
-        desk = Desk(made, learning)
-        desk.watch = Watch(made, desk)
+        learning = _Counting(made, Lives(made, {}))
+        desk = desk_of(made, learning)
         for _ in range(50):
             desk.alarm(DEVICE, Assessment(desk.now_ns(), State.ALARM, 2.0, STRANGE, [], 1.0))
         assert 1 <= learning.ranked <= 5
@@ -148,11 +146,10 @@ def test_an_alarm_that_goes_on_is_ranked_only_when_the_desk_looks_again(tmp_path
 
 def test_evidence_of_labels_stands_in_the_case_and_in_the_ticket(tmp_path: Path) -> None:
     with parts(tmp_path) as made:
-        learning = Learning(made)
+        learning = learning_of(made)
         for number in (1, 2, 3):
             learning.take(label(number, "bearing_wear"))
-        desk = Desk(made, learning)
-        desk.watch = Watch(made, desk)
+        desk = desk_of(made, learning)
         desk.alarm(DEVICE, Assessment(desk.now_ns(), State.ALARM, 2.0, STRANGE, [], 1.0))
         case_id = made.store.cases()[0].case_id
         asyncio.run(desk.decide(case_id, "escalate", "operator", "looks right"))

@@ -36,13 +36,15 @@ from cloud.web.ports import Action, Live
 from contract import codec, machines
 from contract.commands import AnswerStatus
 from contract.errors import Refused
-from contract.faults import NO_DATA, UNKNOWN, Deviation, Hypothesis
-from contract.machines import MachineType, Role, Signal
-from contract.tickets import Asset, ClosingReport
+from contract.faults import NO_DATA, Hypothesis
+from contract.machines import MachineType
+from contract.tickets import Asset, ClosingReport, Forecast
 from contract.timescale import Timescale
 from models.monitor import State
+from tests.web.fixture_signals import deviations, hypotheses, value_of
 
 S = 10**9
+DAY = 86400 * S
 START_NS = 1_795_330_800 * S
 """Sun 22 Nov 2026, in plant time; telemetry begins two hours before."""
 HISTORY_S = 7200
@@ -61,6 +63,7 @@ class WorldDesk:
         self.series: Series = SqliteSeries(folder / "series.db", 30.0, self.now_ns)
         self.lives: dict[str, Live] = {}
         self.problems: list[str] = []
+        self.forecasts: dict[str, Forecast] = {}
         self.playbooks = playbook.shipped(self.machines)
 
     def close(self) -> None:
@@ -75,6 +78,9 @@ class WorldDesk:
         if live is None or not live.online:
             return live
         return msgspec.structs.replace(live, last_ns=self.now_ns() - 2 * S)
+
+    def forecast(self, device: str) -> Forecast | None:
+        return self.forecasts.get(device)
 
     def unready(self) -> list[str]:
         return self.problems
@@ -228,7 +234,7 @@ class WorldDesk:
             at_ns = START_NS + second * S
             tags = {"device": device, "site": asset.site}
             fields: dict[str, float | None] = {
-                s.name: _value(s, second, shifts.get(s.name, 0) * grown, noise)
+                s.name: value_of(s, second, shifts.get(s.name, 0) * grown, noise)
                 for s in machine.signals
             }
             rows.append(Row(machine.name, tags, fields, at_ns))
@@ -251,43 +257,6 @@ class WorldDesk:
         )
 
 
-def hypotheses(machine: MachineType, seen: list[Deviation], fault: str) -> list[Hypothesis]:
-    """Rank the fault first, another of the table second, and leave a rest to the unknown."""
-    other = next(f.code for f in machine.faults if f.code != fault and not f.safety)
-    evidence = [f"{d.signal} is {d.sigmas:.0f} sigmas {d.direction.value} expected." for d in seen]
-    return [
-        Hypothesis(fault, 0.82, evidence),
-        Hypothesis(other, 0.11, [f"{seen[0].signal} speaks for it, the rest does not."]),
-        Hypothesis(UNKNOWN, 0.07, []),
-    ]
-
-
-def deviations(machine: MachineType, fault: str) -> list[Deviation]:
-    """Return what the fault table says that one sees, the weightiest first."""
-    spec = machine.fault(fault)
-    found = []
-    for i, symptom in enumerate(sorted(spec.symptoms if spec else [], key=lambda s: -s.weight)):
-        signal = machine.signal(symptom.signal)
-        assert signal is not None
-        expected = _value(signal, 0, 0, random.Random(1))
-        sign = 1 if symptom.direction == "above" else -1
-        value = _value(signal, 0, sign, random.Random(1))
-        found.append(
-            Deviation(symptom.signal, symptom.direction, round(18 / (i + 1), 1), value, expected)
-        )
-    return found
-
-
-def _value(signal: Signal, second: float, shift: float, noise: random.Random) -> float:
-    low, high = signal.range
-    if signal.role is Role.MODE:
-        return 2.0 if second % 3000 < 2400 else 3.0
-    if signal.role is Role.INFO:
-        return float(int(low + (high - low) * 0.0001))
-    middle, span = low + (high - low) * 0.45, high - low
-    return middle + span * (0.04 * math.sin(second / 900) + noise.gauss(0, 0.008) + shift * 0.25)
-
-
 def build(folder: Path, speed: float = 1.0) -> WorldDesk:
     """Return a fleet in which something of everything is going on."""
     desk = WorldDesk(folder, speed)
@@ -300,6 +269,13 @@ def build(folder: Path, speed: float = 1.0) -> WorldDesk:
     _dispatched(desk)
     _ended(desk)
     _quiet(desk)
+    desk.forecasts["pump-5"] = Forecast(
+        told_ns=START_NS,
+        expected_ns=START_NS + 20 * DAY,
+        earliest_ns=START_NS + 12 * DAY,
+        latest_ns=START_NS + 31 * DAY,
+        book_before_ns=START_NS + 11 * DAY,
+    )
     for i in range(3):
         desk.store.quarantine(
             "farfix/v1/12/north/pump-1/telemetry",

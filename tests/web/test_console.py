@@ -200,14 +200,25 @@ def test_the_closing_report_ends_the_case(visit: Visit, world: WorldDesk) -> Non
     page = visit.open("/tickets")
     expect(page.get_by_text("Nothing remote can cure this")).to_be_visible()
     page.get_by_role("button", name="Write the closing report").click()
+    page.get_by_label("Parts replaced").click()
+    page.get_by_role("option", name="Intake filter").click()
+    page.keyboard.press("Escape")
     page.get_by_label("What was done").fill("New element.")
     page.get_by_label("Technician").fill("J. Doe")
     page.get_by_role("button", name="Close the case").click()
     expect(page.get_by_text("Closed by report")).to_be_visible(timeout=8000)
     assert world.case(case_id).phase is Phase.CLOSED
-    assert [label.fault for label in world.store.memory.labels() if label.case == case_id] == [
-        "clogged_intake_filter"
-    ]
+    (label,) = [label for label in world.store.memory.labels() if label.case == case_id]
+    assert label.fault == "clogged_intake_filter"
+    assert [part.name for part in label.parts_used] == ["Intake filter element, 37 kW"]
+
+
+def test_a_machine_tells_until_when_to_book_a_visit(visit: Visit) -> None:
+    page = visit.open("/machines/pump-5")
+    expect(page.get_by_text("Book a visit before 2026-12-03")).to_be_visible()
+    page = visit.open("/machines/pump-1")
+    expect(page.get_by_role("heading", name="Circulation pump 1")).to_be_visible()
+    expect(page.get_by_text("Remaining life")).to_have_count(0)
 
 
 @pytest.mark.parametrize("path", ["/machines/pump-9", "/cases/none"])

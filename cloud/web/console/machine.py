@@ -77,6 +77,7 @@ class _Head:
                 with box("row"):
                     self._pill = Pill()
                     self._case = link("", "#", "link")
+        self._ahead = Section(box("stack ahead"))
         with box("card facts"):
             self._facts = {
                 name: _fact(name)
@@ -91,6 +92,7 @@ class _Head:
         if machine.case is not None:
             set_prop(self._case, "href", f"/cases/{machine.case.case_id}")
             self._case.text = f"Case: {machine.case.title}"
+        self._ahead.show(machine.forecast, lambda: _ahead(machine))
         score = words.NONE if machine.score is None else f"{machine.score:.2f} (alarm at 1)"
         if machine.progress < 1 and machine.score is None and machine.last_ns is not None:
             score = f"learning, {words.percent(machine.progress)}"
@@ -106,6 +108,14 @@ class _Head:
         }
         for name, text in shown.items():
             self._facts[name].text = text
+
+
+def _ahead(machine: Machine) -> None:
+    """Say what is coming, where anything is."""
+    if machine.forecast is not None:
+        with box("card next"), box("next-text"):
+            Text("Remaining life", tag="h2")
+            Text(machine.forecast.text, "wrap")
 
 
 def _fact(name: str) -> Text:

@@ -19,7 +19,7 @@ from cloud.web.console.parts import (
 from cloud.web.ports import Desk
 from cloud.web.schemas import CaseDetail, TicketBrief
 from cloud.web.views import Views
-from contract.tickets import ClosingReport
+from contract.tickets import ClosingReport, Part
 
 DELIVERY_TONE = {
     "delivered": ("ok", "mark_email_read", "Handed to dispatch"),
@@ -128,12 +128,25 @@ def _suggested(case: CaseDetail) -> str | None:
     return case.fault if case.fault in case.findings else None
 
 
+def _parts(desk: Desk, case: CaseDetail) -> dict[str, Part]:
+    """Return all parts that the machine type's faults may need, by number."""
+    machine = desk.machines.get(case.machine_type)
+    specs = machine.faults if machine else []
+    return {part.number: part for spec in specs for part in spec.parts}
+
+
 def _report(desk: Desk, case: CaseDetail, host: Element) -> None:
     with host, ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
         Text("Closing report", tag="h2")
         Text("Closes the case. What was found is kept, so that diagnosis gets better.", "muted")
         finding = ui.select(case.findings, label="What was it?", value=_suggested(case))
         finding.props("outlined dense options-dense")
+        parts = _parts(desk, case)
+        used = ui.select(
+            {number: f"{part.name} ({number})" for number, part in parts.items()},
+            label="Parts replaced",
+            multiple=True,
+        ).props("outlined dense options-dense")
         notes = ui.textarea("What was done").props(f"outlined dense maxlength={NOTES_MAX}")
         resolved = ui.checkbox("The machine works again", value=True)
         name = ui.input("Technician").props("outlined dense maxlength=80")
@@ -145,6 +158,7 @@ def _report(desk: Desk, case: CaseDetail, host: Element) -> None:
             report = ClosingReport(
                 finding=str(finding.value),
                 notes=str(notes.value or "").strip(),
+                parts_used=[parts[number] for number in used.value or []],
                 resolved=bool(resolved.value),
                 technician=str(name.value).strip(),
             )
