@@ -16,8 +16,10 @@ Counts = NDArray[np.int64]
 BACKWARDS_ROWS = 10
 """After so many rows from the past, in a row and in order, the clock was set back."""
 LONGEST_STEP_NS = 30 * 86_400 * 10**9
-"""A gap counts as a month at most. A clock that is in 1970 after every restart may leap that far
-1,700 times before 64 bits are used up."""
+"""A gap counts as a month at most: longer than any average remembers."""
+WORN_NS = 2**61
+"""A clock that is in 1970 after every restart leaps a month each time; from here on it is time to
+begin at 0 again, lest 64 bits are used up."""
 _END_NS = 2**62
 
 
@@ -42,7 +44,7 @@ def empty(machines: int) -> Clocks:
 @njit(cache=True)
 def straighten(
     c: Clocks, machines: Counts, times_ns: Counts, running_ns: Counts, fresh: NDArray[np.bool_]
-) -> None:
+) -> bool:
     """Advance the clocks by rows in their order.
 
     Args:
@@ -51,7 +53,11 @@ def straighten(
         times_ns: event time of each row.
         running_ns: where each row's time since its machine's first row goes.
         fresh: where it goes whether the row counts; otherwise its time is the newest one again.
+
+    Returns:
+        Whether a clock is worn.
     """
+    worn = False
     for i in range(machines.size):
         m, now = machines[i], times_ns[i]
         since = c.seen_ns[m]
@@ -72,4 +78,6 @@ def straighten(
             c.running_ns[m] = min(c.running_ns[m] + step, _END_NS)
             c.seen_ns[m] = now
             c.back_rows[m] = 0
+            worn = worn or c.running_ns[m] > WORN_NS
         running_ns[i] = c.running_ns[m]
+    return worn
