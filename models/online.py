@@ -5,6 +5,7 @@ the same one as a model of river, which is not needed for it. `RiverFleet` is th
 anomaly detector of river where a `Fleet` is expected.
 """
 
+import copy
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
@@ -33,7 +34,7 @@ MAX_SIGNALS = 500
 _MEDIAN_ROWS = 5
 """A single odd score is no alarm: the median of five is judged."""
 
-Row = Mapping[Hashable, Any]
+Row = Mapping[Any, Any]
 
 
 class Machines(Protocol):
@@ -147,7 +148,7 @@ class OnlineDetector(AnomalyDetector):
         """Take the row in: as commissioning first, then as the machine's newest one."""
         self._learn([x])
 
-    def score_many(self, X: Mapping[Hashable, ArrayLike]) -> Array:  # noqa: N803 - river's name
+    def score_many(self, X: Mapping[Any, ArrayLike]) -> Array:  # noqa: N803 - river's name
         """Return the scores that rows have if they come next in this order; changes no state.
 
         Args:
@@ -155,7 +156,7 @@ class OnlineDetector(AnomalyDetector):
         """
         return self._look(_rows(X))
 
-    def learn_many(self, X: Mapping[Hashable, ArrayLike]) -> None:  # noqa: N803 - river's name
+    def learn_many(self, X: Mapping[Any, ArrayLike]) -> None:  # noqa: N803 - river's name
         """Take rows in, in their order, each as `learn_one` does."""
         self._learn(_rows(X))
 
@@ -172,8 +173,14 @@ class OnlineDetector(AnomalyDetector):
 
     def _look(self, rows: Sequence[Row]) -> Array:
         now = self._now
-        if now is None or now.progress(0) < 1.0 or not rows:
-            return np.zeros(len(rows))
+        if not rows:
+            return np.zeros(0)
+        if now is None or now.progress(0) < 1.0:
+            waiting = 0 if now else commissioning_rows(self.warmup) - len(self._early)
+            if len(rows) <= max(waiting, 1):
+                return np.zeros(len(rows))
+            # commissioning may end among these rows
+            return copy.deepcopy(self)._learn(rows)  # noqa: SLF001 - its own copy
         times_ns, values = self._read(rows)
         if self._ahead is None:
             self._ahead = now.twin()
@@ -183,40 +190,37 @@ class OnlineDetector(AnomalyDetector):
         self._ahead_alarm = bool(alarm[-1])
         return score
 
-    def _learn(self, rows: Sequence[Row]) -> None:
+    def _learn(self, rows: Sequence[Row]) -> Array:
         if not rows:
-            return
+            return np.zeros(0)
         if self._now is None:
-            self._collect(rows)
-            return
+            return self._collect(rows)
         times_ns, values = self._read(rows)
-        self._last_ns = int(times_ns[-1])
         if self._ahead is not None and self._ahead_of == (times_ns.tobytes(), values.tobytes()):
-            self._now, self._ahead = self._ahead, self._now
-            self.alarm = self._ahead_alarm
-        else:
-            alarm = self._now.update(np.zeros(len(rows), np.int64), times_ns, values)[1]
-            self.alarm = bool(alarm[-1])
-        self._ahead_of = None
+            self._now, self._ahead, self._ahead_of = self._ahead, self._now, None
+            self._last_ns, self.alarm = int(times_ns[-1]), self._ahead_alarm
+            return np.zeros(0)  # told before
+        return self._update(self._now, times_ns, values)
 
-    def _collect(self, rows: Sequence[Row]) -> None:
-        """Keep commissioning rows; keys that are new get a column."""
+    def _update(self, now: Fleet, times_ns: NDArray[np.int64], values: Array) -> Array:
+        score, alarm = now.update(np.zeros(len(times_ns), np.int64), times_ns, values)
+        self._last_ns, self.alarm, self._ahead_of = int(times_ns[-1]), bool(alarm[-1]), None
+        return score
+
+    def _collect(self, rows: Sequence[Row]) -> Array:
+        """Keep commissioning rows, and begin as soon as they are enough; return the new scores."""
         if self.signals is None:
             new = dict.fromkeys(key for x in rows for key in x if key != self.time)
             self._keys = list(dict.fromkeys([*self._keys, *new]))[:MAX_SIGNALS]
         times_ns, values = self._read(rows)
         self._last_ns = int(times_ns[-1])
         self._early.extend(zip(times_ns.tolist(), values, strict=True))
-        self._begin()
-
-    def _begin(self) -> None:
-        """Make the fleet of one machine as soon as commissioning is long enough."""
         needed = commissioning_rows(self.warmup)
         if len(self._early) < needed:
-            return
+            return np.zeros(len(rows))
         early, self._early = self._early, []
         if not self._keys:
-            return
+            return np.zeros(len(rows))
         table = np.full((len(early), len(self._keys)), np.nan)
         for i, (_, row) in enumerate(early):
             table[i, : len(row)] = row
@@ -225,8 +229,7 @@ class OnlineDetector(AnomalyDetector):
             self._keys, table = [self._keys[j] for j in order], table[:, order]
         self._now = Fleet([str(key) for key in self._keys], 1, needed)
         times_ns = np.array([time_ns for time_ns, _ in early])
-        alarm = self._now.update(np.zeros(len(early), np.int64), times_ns, table)[1]
-        self.alarm = bool(alarm[-1])
+        return self._update(self._now, times_ns, table)[len(early) - len(rows) :]
 
 
 def _number(value: object) -> float:
@@ -236,7 +239,7 @@ def _number(value: object) -> float:
         return math.nan
 
 
-def _rows(columns: Mapping[Hashable, ArrayLike]) -> list[Row]:
+def _rows(columns: Mapping[Any, ArrayLike]) -> list[Row]:
     names = list(columns)
     return [
         dict(zip(names, row, strict=True))
