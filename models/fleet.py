@@ -33,6 +33,10 @@ from models.news import News
 MAX_WARMUP = 200_000
 """Rows kept of one machine in commissioning, at most: two days and a third at one a second."""
 
+_GREATEST = 1e100
+"""Beyond it a value is a broken word of the wire, and in commissioning taken as missing: the sum of
+its squares would overflow."""
+
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Part = TypeVar("Part", Reference, Live, Clocks, News)
@@ -74,7 +78,8 @@ class _Buffer:
             room = max(256, self.count)
             self.times = np.concatenate([self.times, np.zeros(room, np.int64)])
             self.rows = np.concatenate([self.rows, np.zeros((room, self.rows.shape[1]))])
-        self.times[self.count], self.rows[self.count] = time_ns, row
+        self.times[self.count] = time_ns
+        self.rows[self.count] = np.where(np.abs(row) <= _GREATEST, row, np.nan)
         self.count += 1
 
 
@@ -155,7 +160,7 @@ class Fleet:
             return news.step_many(self._news, which, when / 1e9, x[:, 0], self._warmup)
         score, alarm = np.zeros(len(x)), np.zeros(len(x), bool)
         running, fresh = np.empty(len(x), np.int64), np.empty(len(x), bool)
-        clocks.straighten(self._clocks, which, when, running, fresh)
+        worn = clocks.straighten(self._clocks, which, when, running, fresh)
         judged = self._collect(which, when, running, fresh, x) if self._buffers else None
         alone = self._place[which] >= 0 if self._news.rows.size else None
         if alone is not None and alone.any():
@@ -170,6 +175,9 @@ class Fleet:
             got, on = np.zeros(int(judged.sum())), np.zeros(int(judged.sum()), bool)
             self._run(which[judged], running[judged], x[judged], got, on)
             score[judged], alarm[judged] = got, on
+        if worn:
+            begin = self._reference.ready & (self._clocks.running_ns > clocks.WORN_NS)
+            self._clocks.running_ns[begin] = self._live.last_ns[begin] = 0
         return score, alarm
 
     def _checked(
@@ -234,12 +242,12 @@ class Fleet:
                 ready = commission.learn(self._reference, m, times, rows)
         except np.linalg.LinAlgError:  # rows that no arithmetic can make sense of
             ready = False
-        if not ready:
+        usable = np.flatnonzero(self._reference.scale[m] > 0)
+        if not ready or not usable.size:
             commission.forget(self._reference, self._live, m)
             self._buffers[m] = _Buffer(len(self.signals))
             return
         del self._buffers[m]
-        usable = np.flatnonzero(self._reference.scale[m] > 0)
         if len(usable) == 1:
             commission.forget(self._reference, self._live, m)
             self._settle_alone(m, int(usable[0]))
