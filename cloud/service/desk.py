@@ -44,7 +44,7 @@ from cloud.service.outbox import Announcement, DeviceCommand
 from cloud.service.parts import Parts
 from cloud.service.watch import Watch
 from cloud.web import metrics
-from cloud.web.ports import Action, Live
+from cloud.web.ports import Action, Live, Notice
 from contract.commands import Answer, Command
 from contract.errors import Refused
 from contract.faults import NO_DATA, Fault, Hypothesis
@@ -194,6 +194,10 @@ class Desk:
     def forecast(self, device: str) -> Forecast | None:
         """Return until when a visit should be booked."""
         return self._lives.forecast(device)
+
+    def notices(self, device: str) -> list[Notice]:
+        """Return how a device stands out among its peers."""
+        return self.watch.peers.notices(device)
 
     def unready(self) -> list[str]:
         """Say what keeps the gateway from its work."""

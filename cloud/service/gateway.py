@@ -24,6 +24,7 @@ from cloud.service.learning import Learning
 from cloud.service.lives import Lives
 from cloud.service.outbox import Outbox
 from cloud.service.parts import Parts
+from cloud.service.peers import Peers
 from cloud.service.watch import Watch
 from cloud.web.app import create_app
 from contract import machines, timescale
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 """Wall time between looks at the clock for all open cases."""
+
+NIGHT_POLL_S = 5.0
+"""Wall time between looks at whether a plant day is over."""
 
 
 async def run(config: Config) -> None:
@@ -104,7 +108,8 @@ class Gateway:
         self.lives = Lives(parts, playbooks.policy.on_site_lead_h)
         self.learning = Learning(parts, self.lives)
         self.desk = Desk(parts, playbooks, self.learning, self.lives)
-        self.watch = Watch(parts, self.desk, self.lives)
+        self.peers = Peers(parts)
+        self.watch = Watch(parts, self.desk, self.lives, self.peers)
         self.intake = Intake(parts, self._on_status, self.desk.answered)
         self.feed = Feed(parts, self.watch, self.intake.quarantine)
         self.outbox = Outbox(parts, self.desk.answered, self.learning.take)
@@ -124,6 +129,7 @@ class Gateway:
             self.intake.run(),
             self._watch(),
             self._tick(),
+            self._nights(),
             self.feed.run(),
             self.outbox.run(),
         ]
@@ -161,13 +167,20 @@ class Gateway:
             self.desk.tick(self.watch.silent_devices(listening=listening))
             await asyncio.sleep(TICK_S)
 
+    async def _nights(self) -> None:
+        while True:
+            await self.peers.night(self._parts.clock.now_ns())
+            await asyncio.sleep(NIGHT_POLL_S)
+
     def _checkpoint(self) -> None:
         """Save cases first, then what they were judged by, then forget what needs no replay.
 
-        Lives know what they have seen; saved before the machines' positions they miss nothing.
+        Lives and peers know what they have seen; saved before the machines' positions they miss
+        nothing.
         """
         self.desk.flush()
         self.lives.save()
+        self.peers.save()
         kept = min(self.watch.checkpoint(), self.feed.checkpoint())
         self._parts.journal.prune(kept)
 

@@ -21,6 +21,9 @@ from cloud.core.hours import Hour
 from cloud.core.intake import Freshness
 from cloud.service.lives import Lives
 from cloud.service.parts import Parts
+from cloud.service.peers import Peers, Today, restore_day, save_day
+from cloud.service.peers import add as add_to_day
+from cloud.service.peers import begin as begin_day
 from cloud.web import metrics
 from cloud.web.ports import Live
 from contract import codec, firmware
@@ -28,6 +31,7 @@ from contract.errors import Malformed
 from contract.machines import MachineType, Role
 from contract.telemetry import Quality, Reading, TelemetryBatch, readings
 from models.monitor import Assessment, Monitor, State
+from models.sample import Layout, sample
 from models.settings import Settings
 from models.silence import silent
 
@@ -58,6 +62,7 @@ class _Watched(Struct):
     machine: MachineType
     monitor: Monitor
     live: Live
+    today: Today
     position: int = 0
     newest_ns: int = 0
     heard: bool = False
@@ -71,9 +76,10 @@ class _Watched(Struct):
 class Watch:
     """All monitors of this gateway."""
 
-    def __init__(self, parts: Parts, verdicts: Verdicts, lives: Lives) -> None:
+    def __init__(self, parts: Parts, verdicts: Verdicts, lives: Lives, peers: Peers) -> None:
         self._journal, self._clock = parts.journal, parts.clock
-        self._memory, self._lives = parts.store.memory, lives
+        self._memory, self._lives, self.peers = parts.store.memory, lives, peers
+        self._layouts = {name: Layout(machine) for name, machine in parts.machines.items()}
         self._silent_after_s, self._verdicts = parts.config.silent_after_s, verdicts
         self._settings = Settings(
             commissioning_s=parts.config.commissioning_s,
@@ -88,9 +94,11 @@ class Watch:
 
     def _begin(self, asset: AssetRow, machine: MachineType) -> _Watched:
         saved = self._memory.checkpoint(asset.device)
-        live = Live(device=asset.device, online=False)
+        live, layout = Live(device=asset.device, online=False), self._layouts[machine.name]
         if saved is None:
-            return _Watched(asset, machine, Monitor(machine, self._settings), live)
+            return _Watched(
+                asset, machine, Monitor(machine, self._settings), live, begin_day(layout)
+            )
         try:
             monitor = Monitor.restore(machine, saved.data, self._settings)
         except Malformed as error:
@@ -101,6 +109,7 @@ class Watch:
             machine,
             monitor,
             live,
+            restore_day(self._memory.model(_day_name(asset.device)), layout),
             position=saved.position,
             heard=True,
             heard_ns=self._attention_ns,
@@ -160,10 +169,11 @@ class Watch:
             )
             w.newest_ns = max(w.newest_ns, reading.time_ns)
             w.heard, w.heard_ns = True, self._attention_ns
-            assessment = w.monitor.update(ranged(w.machine, reading))
+            marked = ranged(w.machine, reading)
+            assessment = w.monitor.update(marked)
             metrics.scored_readings.inc()
             self._keep_score(w, assessment)
-            self._sum_up(w, assessment)
+            self._sum_up(w, marked, assessment)
             if fresh is not Freshness.LIVE:
                 continue
             metrics.detection_delay_seconds.observe(max(0, now_ns - reading.time_ns) / 1e9)
@@ -176,12 +186,22 @@ class Watch:
         if assessment.state in (State.ALARM, State.HEALTHY):
             self._verdicts.evidence(w.asset.device, assessment)
 
-    def _sum_up(self, w: _Watched, assessment: Assessment) -> None:
+    def _sum_up(self, w: _Watched, reading: Reading, assessment: Assessment) -> None:
+        """Keep what lives are followed by, and what healthy machines are compared by.
+
+        A machine in alarm has its case: among its peers it would stand out for days after.
+        """
         if assessment.score is None:
             return  # not judged
         ended = hours.add(w.hour, assessment.time_ns, assessment.deviations)
         if ended is not None:
             self._lives.hour(w.asset.device, ended)
+        if assessment.state is not State.HEALTHY:
+            return
+        layout = self._layouts[w.machine.name]
+        over = add_to_day(w.today, sample(layout, reading), layout)
+        if over is not None:
+            self.peers.day(w.asset.device, *over)
 
     def _keep_score(self, w: _Watched, assessment: Assessment) -> None:
         if assessment.score is None:
@@ -223,8 +243,11 @@ class Watch:
         """Save every monitor that has moved; return the position that needs no replay."""
         for device, w in self._watched.items():
             if w.dirty:
-                hour = {_hour_name(device): msgspec.msgpack.encode(w.hour)}
-                self._memory.save_checkpoint(device, w.position, w.monitor.save(), hour)
+                sums = {
+                    _hour_name(device): msgspec.msgpack.encode(w.hour),
+                    _day_name(device): save_day(w.today, self._layouts[w.machine.name]),
+                }
+                self._memory.save_checkpoint(device, w.position, w.monitor.save(), sums)
                 w.dirty = False
         self._checkpoint_ns = self._clock.now_ns()
         return self.position
@@ -232,6 +255,10 @@ class Watch:
 
 def _hour_name(device: str) -> str:
     return f"hour/{device}"
+
+
+def _day_name(device: str) -> str:
+    return f"day/{device}"
 
 
 def ranged(machine: MachineType, reading: Reading) -> Reading:

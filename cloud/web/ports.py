@@ -37,6 +37,15 @@ class Live(Struct, frozen=True, kw_only=True):
     """Operating mode, in words."""
 
 
+class Notice(Struct, frozen=True):
+    """An early warning about a machine: worth a look at the next visit, no case yet."""
+
+    signal: str
+    text: str
+    since_ns: int
+    """The night in which it stood out first."""
+
+
 class Desk(Protocol):
     """The service, as the web sees it. All times are plant time in ns since 1970 UTC."""
 
@@ -64,6 +73,9 @@ class Desk(Protocol):
 
     def forecast(self, device: str) -> Forecast | None:
         """Return until when a visit should be booked, or None where nothing can be said."""
+
+    def notices(self, device: str) -> list[Notice]:
+        """Return how a device stands out among its peers."""
 
     def unready(self) -> list[str]:
         """Say in sentences what keeps the gateway from its work; empty when it is ready."""

@@ -128,12 +128,21 @@ class ForecastView(_View):
     told_ns: int = Field(description="What was measured until then is in it.")
 
 
+class NoticeView(_View):
+    """An early warning: how the machine stands out among its peers."""
+
+    signal: str
+    text: str
+    since_ns: int
+
+
 class Machine(FleetMachine):
     """One machine with its signals and cases."""
 
     forecast: ForecastView | None = Field(
         description="None while too few failures of its type were seen, or none is near."
     )
+    notices: list[NoticeView] = Field(description="Early warnings from the nightly comparison.")
     signals: list[SignalView]
     cases: list[CaseBrief] = Field(description="The latest first, at most 50.")
 

@@ -19,6 +19,7 @@ from cloud.web.schemas import (
     FleetSummary,
     ForecastView,
     Machine,
+    NoticeView,
     QuarantineEntry,
     ReleaseView,
     SignalView,
@@ -88,6 +89,7 @@ class Views:
         return Machine(
             **dict(self._fleet_machine(asset, row)),
             forecast=_forecast(self._desk.forecast(device)),
+            notices=[NoticeView(**asdict(n)) for n in self._desk.notices(device)],
             signals=[_signal(s, values.get(s.name), expected.get(s.name)) for s in signals],
             cases=self.cases(device=device, limit=50),
         )

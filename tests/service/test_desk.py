@@ -22,6 +22,7 @@ from cloud.service.learning import Learning
 from cloud.service.lives import Lives
 from cloud.service.outbox import DeviceCommand, Outbox
 from cloud.service.parts import Parts
+from cloud.service.peers import Peers
 from cloud.service.watch import Watch
 from contract import machines
 from contract.commands import Answer, AnswerStatus
@@ -66,7 +67,7 @@ def desk_of(made: Parts, learning: Learning | None = None) -> Desk:
     books = playbook.shipped(made.machines)
     lives = Lives(made, books.policy.on_site_lead_h)
     desk = Desk(made, books, learning or Learning(made, lives), lives)
-    desk.watch = Watch(made, desk, lives)
+    desk.watch = Watch(made, desk, lives, Peers(made))
     return desk
 
 

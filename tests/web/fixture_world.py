@@ -32,7 +32,7 @@ from cloud.core.states import (
     SaveLabel,
     Tick,
 )
-from cloud.web.ports import Action, Live
+from cloud.web.ports import Action, Live, Notice
 from contract import codec, machines
 from contract.commands import AnswerStatus
 from contract.errors import Refused
@@ -64,6 +64,7 @@ class WorldDesk:
         self.lives: dict[str, Live] = {}
         self.problems: list[str] = []
         self.forecasts: dict[str, Forecast] = {}
+        self.warnings: dict[str, list[Notice]] = {}
         self.playbooks = playbook.shipped(self.machines)
 
     def close(self) -> None:
@@ -81,6 +82,9 @@ class WorldDesk:
 
     def forecast(self, device: str) -> Forecast | None:
         return self.forecasts.get(device)
+
+    def notices(self, device: str) -> list[Notice]:
+        return self.warnings.get(device, [])
 
     def unready(self) -> list[str]:
         return self.problems
@@ -276,6 +280,8 @@ def build(folder: Path, speed: float = 1.0) -> WorldDesk:
         latest_ns=START_NS + 31 * DAY,
         book_before_ns=START_NS + 11 * DAY,
     )
+    said = "Motor current: 2.3 A above its 6 peers under the same conditions."
+    desk.warnings["pump-5"] = [Notice("motor_current_a", said, START_NS - 2 * DAY)]
     for i in range(3):
         desk.store.quarantine(
             "farfix/v1/12/north/pump-1/telemetry",

@@ -9,8 +9,9 @@ from cloud.adapters import series_influx
 from cloud.core.states import CommandFinished, Evidence, Mode, Phase
 from cloud.web import guard
 from cloud.web.app import create_api
+from cloud.web.ports import Notice
 from contract.commands import AnswerStatus
-from contract.tickets import Finding
+from contract.tickets import Finding, Forecast
 from tests.web.fixture_world import HOSTILE, START_NS, S, WorldDesk
 
 OPENED_NS = START_NS - 600 * S
@@ -106,6 +107,17 @@ async def test_errors_are_problems_with_clear_words(
     api: Client, path: str, status: int, words: str
 ) -> None:
     assert words in problem(await api.get(path), status)
+
+
+async def test_a_machine_tells_what_lies_ahead(api: Client, desk: WorldDesk) -> None:
+    assert (await api.get("/api/machines/pump-1")).json()["forecast"] is None
+    forecast = Forecast(told_ns=1, expected_ns=3, earliest_ns=2, latest_ns=None, book_before_ns=1)
+    desk.forecasts["pump-1"] = forecast
+    desk.warnings["pump-1"] = [Notice("flow_m3h", "Flow: apart.", 5)]
+    machine = (await api.get("/api/machines/pump-1")).json()
+    assert machine["notices"] == [{"signal": "flow_m3h", "text": "Flow: apart.", "since_ns": 5}]
+    assert "not before 1970-01-01" in machine["forecast"]["text"]
+    assert (machine["forecast"]["earliest_ns"], machine["forecast"]["latest_ns"]) == (2, None)
 
 
 async def test_case_tells_its_whole_story(api: Client, desk: WorldDesk) -> None:

@@ -216,8 +216,10 @@ def test_the_closing_report_ends_the_case(visit: Visit, world: WorldDesk) -> Non
 def test_a_machine_tells_until_when_to_book_a_visit(visit: Visit) -> None:
     page = visit.open("/machines/pump-5")
     expect(page.get_by_text("Book a visit before 2026-12-03")).to_be_visible()
+    expect(page.get_by_text("2.3 A above its 6 peers")).to_be_visible()
     page = visit.open("/machines/pump-1")
     expect(page.get_by_role("heading", name="Circulation pump 1")).to_be_visible()
+    expect(page.get_by_text("Early warning")).to_have_count(0)
     expect(page.get_by_text("Remaining life")).to_have_count(0)
 
 

@@ -92,7 +92,7 @@ class _Head:
         if machine.case is not None:
             set_prop(self._case, "href", f"/cases/{machine.case.case_id}")
             self._case.text = f"Case: {machine.case.title}"
-        self._ahead.show(machine.forecast, lambda: _ahead(machine))
+        self._ahead.show((machine.forecast, tuple(machine.notices)), lambda: _ahead(machine))
         score = words.NONE if machine.score is None else f"{machine.score:.2f} (alarm at 1)"
         if machine.progress < 1 and machine.score is None and machine.last_ns is not None:
             score = f"learning, {words.percent(machine.progress)}"
@@ -116,6 +116,12 @@ def _ahead(machine: Machine) -> None:
         with box("card next"), box("next-text"):
             Text("Remaining life", tag="h2")
             Text(machine.forecast.text, "wrap")
+    if machine.notices:
+        with box("card next"), box("next-text"):
+            Text("Early warning: it stands out among its peers", tag="h2")
+            for notice in machine.notices:
+                Text(f"{notice.text} Since {words.utc(notice.since_ns)}.", "wrap")
+            Text("No case and no remedy follow from this; look at it at the next visit.", "muted")
 
 
 def _fact(name: str) -> Text:
