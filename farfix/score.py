@@ -66,8 +66,8 @@ def _find_cache() -> None:
     """Give numba a folder to keep compiled code in, where neither package nor home is writable."""
     package = Path(models.__file__ or ".").parent
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    known = [package / "__pycache__", package, home, home.parent]
-    if os.environ.get("NUMBA_CACHE_DIR") or any(os.access(p, os.W_OK) for p in known):
+    known = package / "__pycache__", home / "numba"
+    if os.environ.get("NUMBA_CACHE_DIR") or any(map(_writable, known)):
         return
     own = Path(tempfile.gettempdir()) / f"farfix-numba-{os.getuid()}"
     own.mkdir(mode=0o700, exist_ok=True)
@@ -76,6 +76,12 @@ def _find_cache() -> None:
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
         own = Path(tempfile.mkdtemp(prefix="farfix-numba-"))
     os.environ["NUMBA_CACHE_DIR"] = str(own)
+
+
+def _writable(folder: Path) -> bool:
+    """Tell whether files can be made in a folder, which may have to be made first."""
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    return os.access(there, os.W_OK)
 
 
 class _Table:
@@ -132,6 +138,9 @@ class _Table:
 def _stream(signals: Sequence[str], warmup: int) -> "Stream":
     from models.online import Stream, commissioning_rows  # noqa: PLC0415 - after _find_cache
 
+    # compiled once per installation, for a quarter of a minute: now, so that no row waits for it
+    made_up = [[float((i * i + 3 * j) % 7) for j in range(len(signals))] for i in range(99)]
+    Stream(signals, 60).steps(list(map(float, range(99))), made_up)
     rows = commissioning_rows(warmup)
     if rows != warmup:
         _say(f"{warmup} rows asked for, learning from {rows}")
