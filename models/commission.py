@@ -4,56 +4,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import factors, terms
+from models.arrays import MAX_FEATURES, Reference
 from models.factors import Array
-from models.kernel import REACH, Live, Reference
-from models.terms import MAX_TERMS
+from models.kernel import REACH
 
 LEAST_ROWS = 30
 """Fewer usable rows teach nothing; the machine stays unjudged."""
-MAX_FEATURES = 64
 _PLAUSIBLE_SHARE = 0.5
 """A signal must have values in this share of commissioning to be judged."""
 _AGILITY = (0.03, 0.5)
 """No model follows moving conditions better than to 3 %; one wrong by half explains nothing."""
 _MOST_MOVING = 0.98
 _RANGE = 0.001
-
-
-def empty(machines: int, d: int) -> tuple[Reference, Live]:
-    """Return the arrays of machines that know nothing yet."""
-    m, scales, f, k = machines, len(factors.WEIGHTS), MAX_FEATURES, MAX_TERMS
-
-    def zeros(*shape: int) -> Array:
-        return np.zeros((m, *shape))
-
-    def counts(*shape: int) -> NDArray[np.int64]:
-        return np.zeros((m, *shape), np.int64)
-
-    reference = Reference(
-        ready=np.zeros(m, bool), interval_ns=counts() + 1, centre=zeros(d), scale=zeros(d),
-        low=zeros(d), high=zeros(d), features=counts(), a=counts(f), b=counts(f) - 1, lag=zeros(f),
-        floor=zeros(f), ceiling=zeros(f), terms=counts(d), term=counts(d, k),
-        term_centre=zeros(d, k), term_scale=zeros(d, k), weight=zeros(d, k + 1),
-        spread=zeros(d, k + 1, k + 1), memory=zeros(d) + 1, noise=zeros(d), agility=zeros(d),
-        matrix=zeros(d, d), variance=zeros(scales, d) + 1, freedom=zeros(scales, d) + 1,
-        trust=zeros(scales, d), scales=counts(), level_all=zeros(), level_one=zeros(),
-    )  # fmt: skip
-    live = Live(
-        last_ns=counts() - 1, rows=counts(), held=counts(d), z=zeros(d), state=zeros(f),
-        slow=zeros(f), excess=zeros(d), toll=zeros(d), residual=zeros(d), unsure=zeros(d),
-        doubt=zeros(d), level=zeros(scales, d), square=zeros(scales, d), alarm=np.zeros(m, bool),
-        above=counts(), calm=counts(), alarm_rows=counts(), recovery=counts(), lowest=zeros(),
-        fault=zeros(scales, d), size=zeros(scales), score=zeros(),
-    )  # fmt: skip
-    return reference, live
-
-
-def forget(r: Reference, s: Live, m: int) -> None:
-    """Set one machine back to where it knows nothing."""
-    blank = empty(1, r.centre.shape[1])
-    for arrays, fresh in zip((r, s), blank, strict=True):
-        for array, value in zip(arrays, fresh, strict=True):
-            array[m] = value[0]
 
 
 def learn(r: Reference, m: int, times_ns: NDArray[np.int64], rows: Array) -> bool:
@@ -151,8 +113,8 @@ def _keep_factors(r: Reference, m: int, residual: Array, judged: NDArray[np.bool
     found = factors.fit(np.ascontiguousarray(residual[:, where]))
     k, scales = len(where), len(found.variance)
     r.matrix[m] = 0.0
-    r.matrix[m, :k, where] = found.matrix.T
-    r.variance[m, :scales, :k] = found.variance
+    r.matrix[m, where, :k] = found.matrix.T
+    r.precision[m, :scales, :k] = 1 / found.variance
     r.freedom[m, :scales, :k] = found.freedom
     r.trust[m, :scales, :k] = factors.trust(found.freedom)
     r.scales[m] = scales

@@ -23,11 +23,11 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from contract.errors import Malformed
-from models import artefact, clocks, commission, kernel, news
+from models import arrays, artefact, clocks, commission, kernel, news
+from models.arrays import Live, Reference
 from models.clocks import Clocks
 from models.commission import LEAST_ROWS
 from models.factors import WEIGHTS, Array
-from models.kernel import Live, Reference
 from models.news import News
 
 MAX_WARMUP = 200_000
@@ -131,7 +131,7 @@ class Fleet:
                 f"rows; got {len(signals)} signals and {warmup} rows"
             )
         self.signals, self.units, self._warmup = list(signals), list(units), warmup
-        self._reference, self._live = commission.empty(machines, len(signals))
+        self._reference, self._live = arrays.empty(machines, len(signals))
         self._clocks = clocks.empty(machines)
         alone = len(signals) == 1
         self._news = news.empty(machines if alone else 0)
@@ -244,12 +244,12 @@ class Fleet:
             ready = False
         usable = np.flatnonzero(self._reference.scale[m] > 0)
         if not ready or not usable.size:
-            commission.forget(self._reference, self._live, m)
+            arrays.forget(self._reference, self._live, m)
             self._buffers[m] = _Buffer(len(self.signals))
             return
         del self._buffers[m]
         if len(usable) == 1:
-            commission.forget(self._reference, self._live, m)
+            arrays.forget(self._reference, self._live, m)
             self._settle_alone(m, int(usable[0]))
             self._tell_news(np.full(len(rows), m), times + start_ns, rows)
             return
@@ -277,7 +277,7 @@ class Fleet:
 
     def recommission(self, machine: int) -> None:
         """Forget one machine's reference and learn it anew, after a repair or a change of duty."""
-        commission.forget(self._reference, self._live, machine)
+        arrays.forget(self._reference, self._live, machine)
         place = self._place[machine]
         if place >= 0:
             for array, fresh in zip(self._news, news.empty(1), strict=True):
@@ -291,7 +291,7 @@ class Fleet:
         r, s = self._reference, self._live
         if not r.ready[machine]:
             return []
-        sigmas, expected = kernel.attribute(r, s, machine)
+        sigmas, expected = arrays.attribute(r, s, machine)
         order = np.argsort(-np.abs(sigmas), kind="stable")
         return [Attribution(self.signals[j], float(sigmas[j]), float(expected[j])) for j in order]
 

@@ -3,7 +3,8 @@
 Nobody says which signals are causes. So every signal is explained by the others, by their squares
 and products, now and through first-order lags (losses grow with the square of a current, a winding
 follows them in minutes: a Hammerstein model). Terms are chosen one by one (orthogonal matching
-pursuit, Pati et al. 1993) for as long as they help on held-out parts of commissioning. What an
+pursuit, Pati et al. 1993) for as long as they help on held-out parts of commissioning: parts of the
+time, and parts of the load, for what holds at one load only is no law of the machine. What an
 operating point, a duty cycle or a warm day explains is thereby no deviation.
 
 How far a prediction can be trusted is measured, not assumed: by the usual leverage and by how the
@@ -21,14 +22,14 @@ from models.factors import autocorrelation_time
 Array = NDArray[np.float64]
 
 LAGS = np.array([0.0, 8.0, 32.0, 128.0, 512.0, 2048.0])
-"""Time constants in sampling intervals: every machine is slow somewhere, a factor of 4 is enough."""
+"""Time constants in sampling intervals: every machine is slow somewhere."""
 ROWS_PER_CANDIDATE = 20
 """Fewer commissioning rows than this for each candidate term would choose by chance."""
-MAX_TERMS = 16
+MAX_TERMS = 8
 FOLDS = 5
 MAX_ROWS = 6000
 """Rows that a fit looks at; neighbouring ones tell little new."""
-LEAST_GAIN = 0.005
+LEAST_GAIN = 0.02
 """Share of the unexplained that a term must explain on held-out parts."""
 _RIDGE = 1e-4
 
@@ -89,7 +90,7 @@ def dictionary(d: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Ar
 
 
 class _Sums(NamedTuple):
-    """Normal equations, whole and by fold."""
+    """Normal equations, whole and by fold: parts of the time first, then of the load."""
 
     gram: Array
     cross: Array
@@ -115,14 +116,15 @@ def explain(z: Array, dt: Array) -> Explained:
     centre = used.mean(0) if len(used) else np.zeros(a.size)
     scale = used.std(0) + 1e-12 if len(used) else np.ones(a.size)
     fold = np.arange(len(used)) * FOLDS // max(len(used), 1)
-    sums = _sums((used - centre) / scale, z[lead::step], fold)
+    load = _load(z[lead::step]) if len(used) else fold
+    sums = _sums((used - centre) / scale, z[lead::step], (fold, load))
     signals, residual = [], np.empty_like(z)
     all_folds = np.clip((np.arange(n) - lead) // step * FOLDS // max(len(used), 1), 0, FOLDS - 1)
     for j in range(d):
         free = (a != j) & (b != j)
         chosen = _choose(sums, j, free) if a.size else []
         x = (everything[:, chosen] - centre[chosen]) / scale[chosen]
-        by_fold = [_solve(sums, j, chosen, f) for f in range(FOLDS)]
+        by_fold = [_solve(sums, j, chosen, f) for f in range(2 * FOLDS)]
         for f in range(FOLDS):
             rows = all_folds == f
             residual[rows, j] = z[rows, j] - x[rows] @ by_fold[f]
@@ -132,26 +134,42 @@ def explain(z: Array, dt: Array) -> Explained:
     return Explained(signals, a, b, lag, centre, scale, floor, ceiling, residual)
 
 
-def _sums(x: Array, y: Array, fold: NDArray[np.int64]) -> _Sums:
-    parts = [(x[fold == f], y[fold == f]) for f in range(FOLDS)]
+def _load(z: Array) -> NDArray[np.int64]:
+    """Return the fifth of its operating range in which the machine ran at each row.
+
+    The range is that of the first principal component: what moves most signals most.
+    """
+    _, vectors = np.linalg.eigh(z.T @ z)
+    order = np.argsort(z @ vectors[:, -1], kind="stable")
+    fifths = np.empty(len(z), np.int64)
+    fifths[order] = np.arange(len(z)) * FOLDS // len(z)
+    return fifths
+
+
+def _sums(x: Array, y: Array, folds: tuple[NDArray[np.int64], NDArray[np.int64]]) -> _Sums:
+    parts = [(x[fold == f], y[fold == f]) for fold in folds for f in range(FOLDS)]
     gram, cross = [p.T @ p for p, _ in parts], [p.T @ q for p, q in parts]
     square = [(q * q).sum(0) for _, q in parts]
     rows = np.array([len(q) for _, q in parts])
-    whole = np.sum(gram, axis=0), np.sum(cross, axis=0)
+    whole = np.sum(gram[:FOLDS], axis=0), np.sum(cross[:FOLDS], axis=0)
     return _Sums(*whole, gram, cross, square, rows)
+
+
+def _rows(s: _Sums) -> int:
+    return int(s.rows[:FOLDS].sum())
 
 
 def _solve(s: _Sums, j: int, chosen: list[int], without: int | None = None) -> Array:
     """Return the weights for signal ``j``, if asked for without one fold."""
     if not chosen:
         return np.zeros(0)
-    gram, cross = s.gram[np.ix_(chosen, chosen)], s.cross[chosen, j]
+    gram: Array = s.gram[np.ix_(chosen, chosen)]
+    cross: Array = s.cross[chosen, j]
     if without is not None:
         gram = gram - s.fold_gram[without][np.ix_(chosen, chosen)]
         cross = cross - s.fold_cross[without][chosen, j]
-    ridge = _RIDGE * s.rows.sum() * np.eye(len(chosen))
-    weights: Array = np.linalg.solve(gram + ridge, cross)
-    return weights
+    ridge = _RIDGE * _rows(s) * np.eye(len(chosen))
+    return np.linalg.solve(gram + ridge, cross).astype(np.float64)
 
 
 def _choose(s: _Sums, j: int, free: NDArray[np.bool_]) -> list[int]:
@@ -159,15 +177,15 @@ def _choose(s: _Sums, j: int, free: NDArray[np.bool_]) -> list[int]:
     chosen: list[int] = []
     best: list[int] = []
     error = _held_out(s, j, [])
-    rows = s.rows.sum()
+    rows = _rows(s)
     while len(chosen) < MAX_TERMS:
+        left: Array = np.diag(s.gram)
+        pull: Array = s.cross[:, j]
         if chosen:
             inner = s.gram[np.ix_(chosen, chosen)] + _RIDGE * rows * np.eye(len(chosen))
             explained = np.linalg.solve(inner, s.gram[chosen])
-            left = np.diag(s.gram) - (s.gram[chosen] * explained).sum(0)
-            pull = s.cross[:, j] - explained.T @ s.cross[chosen, j]
-        else:
-            left, pull = np.diag(s.gram), s.cross[:, j]
+            left = left - (s.gram[chosen] * explained).sum(0)
+            pull = pull - explained.T @ s.cross[chosen, j]
         gain = np.where(free & (left > 1e-3 * rows), pull**2 / np.maximum(left, 1e-9), 0.0)
         gain[chosen] = 0.0
         if gain.max() <= 0:
@@ -182,7 +200,7 @@ def _choose(s: _Sums, j: int, free: NDArray[np.bool_]) -> list[int]:
 def _held_out(s: _Sums, j: int, chosen: list[int]) -> Array:
     """Return the mean squared error on each fold of weights learned from the others."""
     out = []
-    for f in range(FOLDS):
+    for f in range(2 * FOLDS):
         w = _solve(s, j, chosen, f)
         square = s.fold_square[f][j] - 2 * w @ s.fold_cross[f][chosen, j]
         square += w @ s.fold_gram[f][np.ix_(chosen, chosen)] @ w
@@ -197,9 +215,9 @@ def _terms(s: _Sums, j: int, chosen: list[int], by_fold: Array, residual: Array)
     independent = len(residual) / autocorrelation_time(residual)
     spread[0, 0] = 1.0 / independent
     if chosen:
-        share = independent / s.rows.sum()
-        gram = s.gram[np.ix_(chosen, chosen)] + _RIDGE * s.rows.sum() * np.eye(k)
-        apart = by_fold - by_fold.mean(0)
+        share = independent / _rows(s)
+        gram = s.gram[np.ix_(chosen, chosen)] + _RIDGE * _rows(s) * np.eye(k)
+        apart = by_fold - weights
         jackknife = (FOLDS - 1) / FOLDS * apart.T @ apart / max(residual.var(), 1e-12)
         spread[1:, 1:] = np.linalg.inv(gram * share) + jackknife
     return Terms(chosen, weights, spread)

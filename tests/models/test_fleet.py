@@ -144,9 +144,6 @@ def test_a_signal_that_appears_after_commissioning_is_ignored() -> None:
     assert np.array_equal(run(Fleet(names, 1, WARMUP), x), run(Fleet(names, 1, WARMUP), with_it))
 
 
-@pytest.mark.xfail(
-    reason="signals that lean on a missing one are judged by its last value", strict=True
-)
 def test_a_signal_that_vanishes_is_no_fault_and_the_others_are_judged() -> None:
     x = plant(2000)
     x[900:, 1] = np.nan
