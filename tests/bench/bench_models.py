@@ -40,9 +40,11 @@ def _options() -> argparse.Namespace:
     everything = [*ON_DATA, *WITHOUT_DATA]
     parser.add_argument("--data", type=Path, help="folder with skab/, tep/, nab/, cmapss/, ai4i/")
     parser.add_argument("--sections", default=",".join(everything), help="default: %(default)s")
-    parser.add_argument("--machines", type=int, default=12, help="simulated, for the long runs")
+    parser.add_argument("--machines", type=int, default=24, help="simulated, for the long runs")
     parser.add_argument("--seeds", type=int, default=3, help="disguises, orders of failures")
-    parser.add_argument("--quick", action="store_true", help="one seed, few machines: two minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one seed, 4 machines: a minute or two"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     args.sections = args.sections.split(",")

@@ -116,5 +116,5 @@ def section(options: Options, data: Path) -> Section:
         f"{len(rows):,} rows, {int(labels.sum())} failures; each row is answered, then its label "
         f"learned; the first {SKIPPED_ROWS} answers are not judged.",
         [Table(["", "AUC-PR", "AUC-ROC", "rows/s"], lines)],
-        [Panel("AI4I: AUC-PR", bars)],
+        [Panel("AI4I: AUC-PR", bars, 1.0)],
     )

@@ -188,5 +188,5 @@ def section(options: Options, data: Path) -> Section:
             ["", *PROFILES, "own alarm", "windows hit", "false rows"], rows,
             "Windows hit and false rows are of the own alarm.",
         )],
-        [Panel("NAB: standard profile", bars)],
+        [Panel("NAB: standard profile", bars, 100.0)],
     )  # fmt: skip

@@ -37,7 +37,8 @@ class Panel(NamedTuple):
 
     title: str
     bars: list[tuple[str, float]]
-    lower_is_better: bool = False
+    perfect: float
+    """The best figure there could be; 0 for errors."""
 
 
 class Section(NamedTuple):
@@ -61,6 +62,11 @@ def number(value: float | None, digits: int = 0) -> str:
     if value == float("inf"):
         return "never ends"
     return "-" if value is None or value != value else f"{value:,.{digits}f}"  # noqa: PLR0124
+
+
+def counted(machines: int) -> str:
+    """Return a number of machines with its noun."""
+    return f"{machines:,} machine{'' if machines == 1 else 's'}"
 
 
 def markdown(sections: list[Section], command: str, charts: list[str]) -> str:

@@ -199,7 +199,7 @@ def _set(name: str, options: Options, folder: Path) -> tuple[Table, Panel, float
     note = (
         f"RMSE and score (per 100 units) of one estimate for each of {official}, true life capped "
         f"at {CAP:.0f}; *after* so many failures: RMSE in the near zone, below {CAP:.0f} cycles of "
-        f"life. Mean of {len(plays)} order(s) of failures. The interval should hold 80 %."
+        f"life. Mean of {len(plays)} random orders of failures. The interval should hold 80 %."
     )
     if BOARD.get(name):
         if test is None:
@@ -207,7 +207,7 @@ def _set(name: str, options: Options, folder: Path) -> tuple[Table, Panel, float
         other = ", other units" if test is None else ""
         bars.append((f"best published ({BOARD[name][0][0]}{other})", BOARD[name][0][1]))
     speed = float(np.median([p.cycles_per_s for p in plays]))
-    return Table(head, rows, note), Panel(f"C-MAPSS {name}: RMSE", bars, True), speed
+    return Table(head, rows, note), Panel(f"C-MAPSS {name}: RMSE", bars, 0.0), speed
 
 
 def bearings(folder: Path) -> Table:

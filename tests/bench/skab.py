@@ -173,10 +173,10 @@ def section(options: Options, data: Path) -> Section:
             Table(
                 head, cut,
                 f"Up to {CUT_ROWS} leading rows cut, sensors shuffled, renamed, rescaled: mean "
-                f"(worst) of {len(seeds)} seed(s).",
+                f"(worst) of {len(seeds)} random choices.",
             ),
         ],
-        [Panel("SKAB, cut and disguised: F1", bars)],
+        [Panel("SKAB, cut and disguised: F1", bars, 1.0)],
     )  # fmt: skip
 
 

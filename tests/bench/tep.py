@@ -98,5 +98,5 @@ def section(options: Options, data: Path) -> Section:
         "left out as usual. Delays are medians, AUC-ROC and missed rows means over the faults. No "
         "board is quoted: published figures choose thresholds and variables by the test files.",
         [Table(head, rows), Table(["Farfix on fault", "AUC-ROC", "missed %"], per_fault)],
-        [Panel("TEP: AUC-ROC", bars)],
+        [Panel("TEP: AUC-ROC", bars, 1.0)],
     )

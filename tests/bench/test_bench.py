@@ -7,8 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.fleet import Fleet
 from models.prognosis import Prognosis
-from tests.bench import bench_models, detectors, labels, metrics, nab, report, rul, skab, speed, tep
+from tests.bench import (
+    bench_models,
+    detectors,
+    labels,
+    metrics,
+    nab,
+    report,
+    rul,
+    runs,
+    skab,
+    speed,
+    tep,
+)
+from tests.bench.longrun_eval import Found, Outcome
 from tests.bench.metrics import Array, Flags
 
 OPTIONS = report.Options(None, 1, 1, quick=True)
@@ -263,6 +277,15 @@ def test_physics_stands_beside_the_inputs(tmp_path: Path) -> None:
     assert failed.tolist() == [1]
 
 
+def test_dice_find_faults_but_do_not_hold_them() -> None:
+    def found(*, newly: bool, held: float) -> Found:
+        return Found("pump", "easy", "leak", newly, 0, held, None)
+
+    faults = [found(newly=True, held=0.8), found(newly=True, held=0.0), found(newly=False, held=0)]
+    outcome = Outcome(faults, [], 0, 3600, 0, 100, 50, 0.0, 7200)
+    assert runs.held_new([outcome, outcome]) == pytest.approx(0.8 / 3)
+
+
 # ---- speed and report ---------------------------------------------------------------------------
 
 
@@ -272,26 +295,37 @@ def test_river_alarms_by_the_second_half_of_its_warm_up() -> None:
     assert metrics.runs(alarm) == [(102, 109)], "a median of five is two rows late"
 
 
-def test_the_two_references_are_what_they_are_called() -> None:
-    level = speed.commissioned("level only", 3)
-    explained = speed.commissioned("explained", 3)
-    assert not level._reference.features.any()
+@pytest.fixture(scope="module")
+def explained() -> Fleet:
+    return speed.commissioned("explained", 10)
+
+
+def test_the_two_references_are_what_they_are_called(explained: Fleet) -> None:
+    assert not speed.commissioned("level only", 3)._reference.features.any()
     assert (explained._reference.features > 0).all()
 
 
 def test_copied_machines_answer_like_the_one_that_learned() -> None:
     fleet = speed.commissioned("level only", 3)
-    who, when, rows = np.tile(np.arange(3), 50), np.repeat(np.arange(50), 3), np.zeros((150, 8))
-    score, _ = fleet.update(who, (when + 600) * speed.SECOND_NS, rows + when[:, None] / 10)
+    who, when = np.tile(np.arange(3), 50), np.repeat(np.arange(50), 3)
+    rows = np.zeros((150, 8)) + when[:, None] / 10
+    score, _ = fleet.update(who, (when + 300) * speed.SECOND_NS, rows)
     assert score[-1] > score[0] > 0
     assert (score.reshape(50, 3) == score[::3, None]).all()
 
 
 def test_a_block_holds_all_machines_tick_by_tick() -> None:
-    who, when, rows = speed.block("level only", 100)
+    who, times_ns, rows = speed.block("level only", 100, 2)
     assert who[:101].tolist() == [*range(100), 0]
-    assert when[99:101].tolist() == [0, 1]
+    assert times_ns[99:101].tolist() == [2300 * speed.SECOND_NS, 2301 * speed.SECOND_NS]
     assert rows.shape == (speed.BLOCK_ROWS, 8)
+
+
+def test_the_timed_plant_runs_on_without_jumps(explained: Fleet) -> None:
+    whole = speed._plant(np.linspace(-1, 1, 100))
+    assert np.array_equal(speed._plant(np.linspace(-1, 1, 100)[:60]), whole[:60])
+    _, alarm = explained.update(*speed.block("explained", 10, 0))
+    assert alarm[:10_000].mean() < 0.05, "it is healthy running that is timed"
 
 
 def test_tables_show_what_is_unknown_as_a_dash() -> None:
