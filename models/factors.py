@@ -63,7 +63,7 @@ def autocorrelation_time(y: Array) -> float:
     return float(max(1.0, 1.0 + 2.0 * pairs[:end].sum()))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def smooth(y: Array, weight: float) -> Array:
     """Return the moving average of rows (n, d), in which one reading never counts much."""
     n, d = y.shape

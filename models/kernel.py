@@ -21,7 +21,7 @@ REACH = 8.0
 HELD_ROWS = 30
 """After so many rows without a value, what a signal told of others is in doubt."""
 GONE = 2.0
-"""A signal that went missing may since have moved so many of its deviations."""
+"""A signal that went missing may since be so many of its deviations from what is expected."""
 HUBER = 4.0
 """One reading moves an average as if it were at most this many sigmas, and once more as far as the
 average itself, away from it: a spike passes, a step is followed."""
@@ -65,7 +65,7 @@ DEAR_ROWS = 30_000.0
 """In so many rows it becomes as cheap again as it was, about."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def advance(  # noqa: PLR0917  # jitted: arrays one by one
     r: Reference, s: Live, weights: Array, machines: Counts, times_ns: Counts, x: Array,
     score: Array, alarm: NDArray[np.bool_],
@@ -113,7 +113,7 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
         alarm[i] = s.alarm[m]
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
 def _take(  # noqa: PLR0917  # jitted: arrays one by one
     x: Array, i: int, m: int, centre: Array, scale: Array, z: Array, held: Counts
 ) -> int:
@@ -137,14 +137,14 @@ def _take(  # noqa: PLR0917  # jitted: arrays one by one
     return there
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _plain(m: int, z: Array, held: Counts, noise: Array, residual: Array) -> None:
     """Take what is not explained by anything as it is."""
     for j in range(z.shape[1]):
         residual[m, j] = z[m, j] * noise[m, j] if held[m, j] == 0 else 0.0
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, error_model="numpy", fastmath=True)
 def _transform(m: int, matrix: Array, residual: Array, y: Array) -> None:
     """Turn residuals into factors; the matrix is (signal, factor)."""
     for k in range(y.size):
@@ -154,7 +154,7 @@ def _transform(m: int, matrix: Array, residual: Array, y: Array) -> None:
             y[k] += matrix[m, j, k] * residual[m, j]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _impute(m: int, matrix: Array, held: Counts, y: Array) -> None:
     """Give signals that are gone the residual that the others make most likely."""
     for j in range(y.size):
@@ -167,7 +167,7 @@ def _impute(m: int, matrix: Array, held: Counts, y: Array) -> None:
                 y[k] -= along / own * matrix[m, j, k]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, error_model="numpy", fastmath=True)
 def _judge(  # noqa: PLR0917  # jitted: arrays one by one
     m: int, c: int, y: Array, weight: float,
     level: Array, precision: Array, doubt: Array, freedom: Array,
@@ -202,7 +202,7 @@ def _judge(  # noqa: PLR0917  # jitted: arrays one by one
     return whole, most
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _move(r: Reference, s: Live, m: int, dt: float) -> None:
     """Advance the features, and note how far signals are outside what was commissioned."""
     first = s.rows[m] == 0
@@ -220,7 +220,7 @@ def _move(r: Reference, s: Live, m: int, dt: float) -> None:
         s.excess[m, j] += NEWS * (max(-REACH, min(REACH, out)) - s.excess[m, j])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _explain(r: Reference, s: Live, m: int) -> None:
     """Find each signal's residual and how doubtful it is; learn conditions never seen before."""
     d = s.z.shape[1]
@@ -257,7 +257,7 @@ def _explain(r: Reference, s: Live, m: int) -> None:
         s.doubt[m, k] = total
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def _features(r: Reference, s: Live, m: int, j: int, phi: Array) -> None:
     phi[0] = 1.0
     for t in range(r.terms[m, j]):
@@ -265,7 +265,7 @@ def _features(r: Reference, s: Live, m: int, j: int, phi: Array) -> None:
         phi[t + 1] = (s.state[m, f] - r.term_centre[m, j, t]) * r.term_scale[m, j, t]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def _doubt(r: Reference, m: int, j: int, phi: Array, pull: Array) -> float:
     """Return the prediction's variance, in units of the residual's; ``pull`` is its gradient."""
     doubt = 0.0
@@ -278,7 +278,7 @@ def _doubt(r: Reference, m: int, j: int, phi: Array, pull: Array) -> float:
     return max(doubt, 0.0)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def _learn(  # noqa: PLR0917  # jitted: numbers one by one
     r: Reference, m: int, j: int, pull: Array, doubt: float, left: float
 ) -> None:
@@ -290,7 +290,7 @@ def _learn(  # noqa: PLR0917  # jitted: numbers one by one
             r.spread[m, j, t, u] -= gain * pull[t] * pull[u]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def _moving(r: Reference, s: Live, m: int, j: int) -> float:
     """Return the variance by terms that are still moving or outside their range."""
     total = 0.0
@@ -300,15 +300,14 @@ def _moving(r: Reference, s: Live, m: int, j: int) -> float:
         out = max(0.0, s.state[m, f] - r.ceiling[m, f]) + min(0.0, s.state[m, f] - r.floor[m, f])
         run = s.state[m, f] - s.slow[m, f]
         total += share * share * (r.agility[m, j] * run * run + (OUTSIDE * out) ** 2)
-        held = s.held[m, r.a[m, f]]
-        if r.b[m, f] >= 0:
-            held = max(held, s.held[m, r.b[m, f]])
-        if held >= HELD_ROWS:
-            total += (GONE * r.weight[m, j, t + 1] * r.noise[m, j]) ** 2
+        if s.held[m, r.a[m, f]] >= HELD_ROWS:
+            total += (GONE * share / r.noise[m, r.a[m, f]]) ** 2
+        if r.b[m, f] >= 0 and s.held[m, r.b[m, f]] >= HELD_ROWS:
+            total += (GONE * share / r.noise[m, r.b[m, f]]) ** 2
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _decide(r: Reference, s: Live, m: int) -> None:
     """Raise the alarm, keep it while the fault lasts, end it when the machine has come back."""
     score = s.score[m]
@@ -335,7 +334,7 @@ def _decide(r: Reference, s: Live, m: int) -> None:
         s.recovery[m] = min(s.alarm_rows[m], RECOVERY_ROWS)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _begin(r: Reference, s: Live, m: int) -> None:
     """Take the first picture of a fault."""
     for c in range(r.scales[m]):
@@ -346,7 +345,7 @@ def _begin(r: Reference, s: Live, m: int) -> None:
             s.size[m, c] += now * now
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _picture(r: Reference, s: Live, m: int) -> bool:
     """Follow what the fault looks like; tell whether the machine is nearer to its reference.
 
@@ -374,13 +373,13 @@ def _picture(r: Reference, s: Live, m: int) -> bool:
     return back
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _coordinate(r: Reference, s: Live, m: int, c: int, k: int) -> float:
     usual = 1.0 / r.precision[m, c, k] + s.doubt[m, k]
     return float(s.level[m, c, k] * r.trust[m, c, k] / math.sqrt(usual))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def calm(s: Live, m: int) -> None:
     """Forget alarms, but nothing else."""
     s.alarm[m], s.above[m], s.calm[m], s.recovery[m], s.score[m] = False, 0, 0, 0, 0.0

@@ -60,7 +60,7 @@ class Explained(NamedTuple):
     """Held-out residuals of all commissioning rows, (n, d)."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def candidates(
     z: Array, dt: Array, a: NDArray[np.int64], b: NDArray[np.int64], lag: Array
 ) -> Array:
