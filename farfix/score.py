@@ -79,9 +79,13 @@ def _find_cache() -> None:
 
 
 def _writable(folder: Path) -> bool:
-    """Tell whether files can be made in a folder, which may have to be made first."""
-    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    return os.access(there, os.W_OK)
+    """Tell by trying, as numba does, whether files can be made in a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 class _Table:

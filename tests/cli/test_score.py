@@ -304,7 +304,8 @@ def test_compiled_code_finds_a_place_where_nothing_is_writable(
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     verb._find_cache()
     assert "NUMBA_CACHE_DIR" not in os.environ  # this package's folder will do
-    monkeypatch.setattr("os.access", lambda *_: False)
+    assert not verb._writable(Path("/proc/nowhere"))
+    monkeypatch.setattr(verb, "_writable", lambda _: False)
     verb._find_cache()
     own = Path(os.environ["NUMBA_CACHE_DIR"])
     assert own.parent == tmp_path
