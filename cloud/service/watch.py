@@ -30,10 +30,11 @@ from contract import codec, firmware
 from contract.errors import Malformed
 from contract.machines import MachineType, Role
 from contract.telemetry import Quality, Reading, TelemetryBatch, readings
-from models.monitor import Assessment, Monitor, State
+from models.monitor import Assessment, State
 from models.sample import Layout, sample
 from models.settings import Settings
 from models.silence import silent
+from models.unaided import Watcher, kind
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class _Watched(Struct):
 
     asset: AssetRow
     machine: MachineType
-    monitor: Monitor
+    monitor: Watcher
     live: Live
     today: Today
     position: int = 0
@@ -97,13 +98,13 @@ class Watch:
         live, layout = Live(device=asset.device, online=False), self._layouts[machine.name]
         if saved is None:
             return _Watched(
-                asset, machine, Monitor(machine, self._settings), live, begin_day(layout)
+                asset, machine, kind(machine)(machine, self._settings), live, begin_day(layout)
             )
         try:
-            monitor = Monitor.restore(machine, saved.data, self._settings)
+            monitor: Watcher = kind(machine).restore(machine, saved.data, self._settings)
         except Malformed as error:
             log.warning("%s is commissioned anew: %s", asset.device, error)
-            monitor = Monitor(machine, self._settings)
+            monitor = kind(machine)(machine, self._settings)
         return _Watched(
             asset,
             machine,

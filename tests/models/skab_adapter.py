@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 from contract.machines import MachineType, Signal
 from contract.telemetry import Reading
-from models.monitor import Monitor, State
+from models.monitor import State
 from models.settings import Settings
+from models.unaided import kind
 
 
 class Detector:
@@ -18,7 +19,7 @@ class Detector:
         self.columns = columns
         self.alarm = False
         self.score = 0.0
-        self.monitor = Monitor(
+        self.monitor = kind(machine)(
             machine,
             Settings(commissioning_s=warmup * 0.98, commissioning_samples=int(warmup * 0.9)),
         )
