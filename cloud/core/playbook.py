@@ -14,6 +14,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from cloud.core import sensors
 from cloud.core.evidence import NS
 from cloud.core.limits import Limits
 from cloud.core.states import Diagnosis, Mode, Plan, Step, Timing
@@ -208,13 +209,22 @@ def diagnosis(
     spec = dangers[0] if dangers else top
     return Diagnosis(
         fault=spec.code if spec else ranked[0].fault,
-        title=spec.title if spec else _TITLES.get(ranked[0].fault, "Unknown fault"),
+        title=spec.title if spec else _title(machine, ranked[0].fault, deviations, checks),
         severity=spec.severity if spec else _SEVERITIES.get(ranked[0].fault, Severity.MEDIUM),
         safety=bool(dangers),
         hypotheses=ranked,
         deviations=deviations,
         checks=checks,
     )
+
+
+def _title(
+    machine: MachineType, code: str, deviations: list[Deviation], checks: list[FailedCheck]
+) -> str:
+    """Return a title for what the fault table does not have."""
+    if code in (NO_DATA, UNKNOWN) and sensors.alone(deviations, checks):
+        return sensors.title(machine, checks)
+    return _TITLES.get(code, "Unknown fault")
 
 
 def _apparent(spec: FaultSpec, deviations: list[Deviation], sigmas: float) -> bool:
@@ -275,13 +285,17 @@ def _steps(
         if not top and hypothesis.probability < policy.consider_share:
             continue
         entry: Entry | Default | None = entries.get(hypothesis.fault)
-        if hypothesis.fault == UNKNOWN and top:
+        if hypothesis.fault == UNKNOWN and top and not _needs_hands(found):
             entry = book.default
         for name in entry.remedies if entry else []:
             if name not in steps and len(steps) < policy.timing.attempts_max:
                 steps[name] = _step(machine, name, hypothesis.fault)
                 modes.append((entry.mode if entry else None) or book.mode)
     return list(steps.values()), modes
+
+
+def _needs_hands(found: Diagnosis) -> bool:
+    return sensors.alone(found.deviations, found.checks) and sensors.hands_on(found.checks)
 
 
 def _step(machine: MachineType, name: str, fault: str) -> Step:
@@ -302,6 +316,12 @@ def _step(machine: MachineType, name: str, fault: str) -> Step:
 
 
 def _no_remote(machine: MachineType, found: Diagnosis) -> tuple[EscalationReason, str]:
+    if found.fault == NO_DATA and found.checks:
+        said = " ".join(sensors.sentence(machine, c) for c in found.checks)
+        return (
+            EscalationReason.DEVICE_UNREACHABLE,
+            f"What the machine sends is old, so nothing can be tried or proven remotely. {said}",
+        )
     if found.fault == NO_DATA:
         return (
             EscalationReason.DEVICE_UNREACHABLE,
@@ -309,6 +329,8 @@ def _no_remote(machine: MachineType, found: Diagnosis) -> tuple[EscalationReason
         )
     if found.fault == Finding.NO_FAULT_FOUND:
         detail = "Earlier alarms that looked like this were wrong ones; a person should judge it."
+    elif found.fault == UNKNOWN and _needs_hands(found):
+        detail = f"{found.title}: the sensor or its wire needs hands on site."
     elif machine.fault(found.fault) is None:
         detail = "No known fault explains what is seen, and no remedy is given for that."
     else:

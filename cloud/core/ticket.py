@@ -1,5 +1,6 @@
 """From a case to the work order: everything a technician needs to solve it in one visit."""
 
+from cloud.core import sensors
 from cloud.core.states import Attempt, Case
 from cloud.core.wording import foreseen, moment
 from contract import tickets
@@ -11,6 +12,8 @@ LIKELY_SHARE = 0.2
 """Parts and skills are listed for the first hypothesis and all that are at least so probable."""
 
 _NO_DATA_ACTION = "Find out why nothing is heard: power, network, edge agent, controller."
+_STALE_ACTION = "Find out what plays old numbers again: controller, gateway, edge agent."
+_SENSOR_ACTION = "Check the sensor and its wire; the machine itself shows nothing unusual."
 _UNKNOWN_ACTION = "Inspect the machine: no known fault explains what is seen."
 
 
@@ -89,7 +92,11 @@ def _description(
         f"{case.title}. First seen {first_seen}, to be running again by {due}.",
         f"Why a visit: {case.escalation.detail}" if case.escalation else "",
         foreseen(forecast) if forecast else "",
-        _lines("What is seen:", [_seen(d, machine) for d in case.deviations]),
+        _lines(
+            "What is seen:",
+            [sensors.sentence(machine, c) for c in case.checks]
+            + [_seen(d, machine) for d in case.deviations],
+        ),
         _lines("Tried remotely:", [_told(attempt) for attempt in case.attempts])
         or "Nothing was tried remotely.",
         _lines("Likely causes:", _causes(case, machine)),
@@ -122,11 +129,18 @@ def _causes(case: Case, machine: MachineType) -> list[str]:
     named = []
     for h in case.hypotheses:
         spec = machine.fault(h.fault)
-        title = spec.title if spec else h.fault.replace("_", " ")
+        title = spec.title if spec else _outside(case, h.fault)
         evidence = f": {' '.join(h.evidence)}" if h.evidence else ""
         named.append(f"{title}, {h.probability:.0%}{evidence}")
     return named
 
 
+def _outside(case: Case, code: str) -> str:
+    """Name what the fault table does not have."""
+    return case.title if code == case.fault else code.replace("_", " ")
+
+
 def _action(case: Case) -> str:
-    return _NO_DATA_ACTION if case.fault == NO_DATA else _UNKNOWN_ACTION
+    if case.fault == NO_DATA:
+        return _STALE_ACTION if sensors.stale(case.checks) else _NO_DATA_ACTION
+    return _SENSOR_ACTION if sensors.alone(case.deviations, case.checks) else _UNKNOWN_ACTION

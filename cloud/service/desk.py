@@ -13,7 +13,7 @@ import msgspec
 from cloud.adapters.series import Series
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 from cloud.core import case as rules
-from cloud.core import fleet, playbook, ticket
+from cloud.core import fleet, playbook, sensors, ticket
 from cloud.core.limits import Fleet
 from cloud.core.playbook import Playbooks
 from cloud.core.states import (
@@ -105,10 +105,10 @@ class Desk:
 
     def _diagnosis(self, device: str, assessment: Assessment) -> Diagnosis:
         machine = self._machine(device)
+        checks, seen = failed_checks(assessment), assessment.deviations
         ranked = self._learning.rank(machine, assessment)
-        checks = failed_checks(assessment)
-        policy = self._playbooks.policy
-        return playbook.diagnosis(machine, ranked, assessment.deviations, checks, policy)
+        ranked = sensors.explained(machine, ranked, seen, checks)
+        return playbook.diagnosis(machine, ranked, seen, checks, self._playbooks.policy)
 
     def _sharper(self, device: str, assessment: Assessment, now_ns: int) -> bool:
         """Tell whether it is time to look again: a picture that fades makes nothing clearer."""

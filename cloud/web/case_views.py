@@ -6,6 +6,7 @@ import msgspec
 
 from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import case as rules
+from cloud.core import sensors
 from cloud.core.course import Picture
 from cloud.core.states import (
     Approved,
@@ -96,13 +97,14 @@ def detail(
         hypotheses=[
             HypothesisView(
                 fault=h.fault,
-                title=fault_title(machine, h.fault),
+                title=case.title if h.fault == case.fault else fault_title(machine, h.fault),
                 probability=h.probability,
                 evidence=h.evidence,
             )
             for h in case.hypotheses
         ],
         deviations=[_deviation(machine, d) for d in case.deviations],
+        checks=[sensors.sentence(machine, c) for c in case.checks] if machine else [],
         steps=[
             StepView(remedy=s.remedy, title=s.title, command=s.command, argument=s.argument)
             for s in _left(case)

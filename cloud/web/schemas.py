@@ -248,6 +248,9 @@ class CaseDetail(CaseBrief):
     findings: dict[str, str] = Field(description="What a closing report may say, with titles.")
     hypotheses: list[HypothesisView]
     deviations: list[DeviationView]
+    checks: list[str] = Field(
+        description="Failing data-quality checks, in sentences: they blame a sensor or the link."
+    )
     steps: list[StepView]
     attempts: list[AttemptView]
     evidence: EvidenceView | None
@@ -273,6 +276,7 @@ class TicketBrief(_View):
     parts: list[str]
     skills: list[str]
     safety_notes: list[str]
+    forecast: str = Field(description="Until when to book a visit, as known when it was written.")
     delivery: str = Field(description="waiting, delivered or failed.", examples=["delivered"])
     case: CaseBrief | None
 

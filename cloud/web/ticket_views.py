@@ -1,6 +1,7 @@
 """A stored ticket as people read it."""
 
 from cloud.adapters.store import OutboxState, Store, TicketRow
+from cloud.core.wording import foreseen
 from cloud.web import case_views, words
 from cloud.web.schemas import TicketBrief
 from contract import codec
@@ -33,6 +34,7 @@ def brief(store: Store, row: TicketRow) -> TicketBrief:
         parts=[f"{part.quantity} x {part.name} ({part.number})" for part in ticket.parts],
         skills=ticket.skills,
         safety_notes=ticket.safety_notes,
+        forecast=foreseen(ticket.forecast) if ticket.forecast else "",
         delivery=delivery(store, row.key),
         case=case_views.brief(case) if case else None,
     )

@@ -27,11 +27,13 @@ from cloud.service.watch import Watch
 from contract import machines
 from contract.commands import Answer, AnswerStatus
 from contract.errors import Refused
-from contract.faults import Deviation
-from contract.tickets import ClosingReport, EscalationReason, Ticket
+from contract.faults import NO_DATA, Deviation
+from contract.machines import CheckKind
+from contract.tickets import ClosingReport, EscalationReason, Label, Ticket
 from contract.timescale import Timescale
 from contract.topics import Channel, Topic
 from farfix.demo.dispatch import Dispatch
+from models.checks import CheckResult
 from models.monitor import Assessment, State
 
 DEVICE = "pump-1"
@@ -255,3 +257,18 @@ async def _perform(made: Parts, done: Callable[[], bool]) -> None:
         while not done():  # noqa: ASYNC110 - waits for what the database shows
             await asyncio.sleep(0.05)
     loop.cancel()
+
+
+def test_a_device_that_repeats_itself_is_a_machine_without_data(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        desk = desk_of(made)
+        check = CheckResult(CheckKind.STALE, "", "the same numbers have come again")
+        desk.alarm(DEVICE, Assessment(desk.now_ns(), State.ALARM, None, [], [check], 1.0))
+        case_id = made.store.cases()[0].case_id
+        asyncio.run(desk.decide(case_id, "escalate", "operator", "look at it"))
+        assert ticket(made).fault == NO_DATA
+        assert "The machine repeats old numbers" in ticket(made).title
+        asyncio.run(desk.report(case_id, ClosingReport(finding="other")))
+        (label,) = [r for r in made.store.outbox(case_id) if r.kind == "label"]
+        kept = msgspec.json.decode(label.payload, type=Label)
+        assert [c.kind for c in kept.checks] == ["stale"]

@@ -104,3 +104,9 @@ def test_a_deviation_is_told_as_measured_against_expected() -> None:
     )
     assert words.deviation(seen) == "Oil: 9.0 σ above, 61 °C where 40.25 is expected"  # noqa: RUF001
     assert words.deviation(seen.model_copy(update={"value": None})) == "Oil: 9.0 σ above"  # noqa: RUF001
+
+
+def test_a_single_chart_leaves_room_for_the_names_of_its_marks() -> None:
+    track = Track(title="s", times_ns=[], values=[])
+    bare = charts.chart([track], SPAN, [], [Mark(S, "", "bad")])["grid"][0]["top"]
+    assert charts.chart([track], SPAN, [], [Mark(S, "Detected", "bad")])["grid"][0]["top"] > bare

@@ -129,7 +129,8 @@ class _Page:
         self._since.text = f"{opened} · case {case.case_id}"
         self._next.show(_next_content(case), lambda: _next(self._desk, case, self._host))
         self._story.show(tuple(case.timeline), lambda: _story(case.timeline, case.opened_ns))
-        self._hypotheses.show(repr(case.hypotheses), lambda: _hypotheses(case.hypotheses))
+        shown = repr((case.hypotheses, case.checks))
+        self._hypotheses.show(shown, lambda: _hypotheses(case.hypotheses, case.checks))
         tried = repr((case.attempts, case.steps, case.evidence))
         self._attempts.show(tried, lambda: _attempts(case, now_ns))
         self._ticket.show(repr(ticket), lambda: self._build_ticket(ticket))
@@ -271,7 +272,14 @@ def _seen(entry: TimelineEntry) -> None:
             Text(f"and {more} more")
 
 
-def _hypotheses(hypotheses: list[HypothesisView]) -> None:
+def _hypotheses(hypotheses: list[HypothesisView], checks: list[str]) -> None:
+    told = hypotheses[0].evidence if hypotheses else []
+    for check in [check for check in checks if check not in told]:
+        with box("attempt").style("margin-bottom: 12px"):
+            dot("warn", "sensors_off")
+            with box():
+                Text("The sensor or the link is to blame", tag="h3")
+                Text(check, "wrap")
     shown = [h for h in hypotheses[:HYPOTHESES] if h.probability >= LIKELY] or hypotheses[:1]
     for hypothesis in shown:
         with box("hypothesis"):

@@ -63,7 +63,8 @@ def chart(tracks: list[Track], span: Area, areas: list[Area], marks: list[Mark])
     """Return tracks stacked on one time axis, faults shaded, marks named on the first."""
     count, many = len(tracks), len(tracks) > 1
     lanes = _lanes(marks, span)
-    top = LANE_PX * lane_count(marks, span) if many else 10
+    named = many or any(mark.label for mark in marks)
+    top = LANE_PX * lane_count(marks, span) if named else 10
     return {
         "animation": False,
         "useUTC": True,

@@ -85,6 +85,8 @@ def ticket_body(desk: Desk, ticket: TicketBrief, case: CaseDetail | None, host: 
         with box("stack stack-s"):
             Text(ticket.reason_text, tag="h3")
             Text(ticket.reason_detail, "wrap")
+            if ticket.forecast:
+                Text(ticket.forecast, "wrap")
         with box("facts"):
             with box("stack").style("gap: 0"):
                 Text("Due", "fact-label")
