@@ -29,6 +29,10 @@ class Verdict(Struct):
     expected: Vector
     leading: NDArray[np.bool_]
     """Responses that raised the standing alarm: without them it cannot end."""
+    aside: tuple[Vector, Vector]
+    """Smoothed residuals and leverage by the weights that are not in use now."""
+    elsewhere: bool = False
+    """Whether those in use are of a mode never commissioned."""
     above: int = 0
     """One bit per recent judged reading, newest lowest: was it above the alarm level?"""
     calm: int = 0
@@ -40,8 +44,21 @@ def empty(count: int) -> Verdict:
     """Return the memory before the first judged reading; every response must show itself first."""
     return Verdict(
         np.zeros(count), np.zeros(count), np.full(count, STALE_SAMPLES, dtype=np.int64),
-        np.full(count, np.nan), np.zeros(count, dtype=bool),
+        np.full(count, np.nan), np.zeros(count, dtype=bool), (np.zeros(count), np.zeros(count)),
     )  # fmt: skip
+
+
+def turn(v: Verdict, *, elsewhere: bool) -> None:
+    """Change to other weights: residuals by the former ones say nothing about these.
+
+    Under an alarm these go on where they left off, so that it does not end unseen; without one they
+    start anew, for what they left off with may be long over.
+    """
+    if elsewhere != v.elsewhere:
+        v.elsewhere = elsewhere
+        (v.smoothed, v.leverage), v.aside = v.aside, (v.smoothed, v.leverage)
+        if not v.alarm:
+            v.smoothed = np.zeros(len(v.smoothed))
 
 
 def smooth(v: Verdict, r: Reference, lagging: Vector, y: Vector, alpha: float) -> None:

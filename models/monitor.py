@@ -1,6 +1,7 @@
 """One machine's detector: commissioning first, then a verdict on every reading.
 
-The reference is frozen after commissioning, so a fault cannot become the new normal.
+The reference is frozen after commissioning, so a fault cannot become the new normal. A mode that
+commissioning never saw gets weights of its own, learned from healthy visits only.
 """
 
 from enum import StrEnum
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from contract.faults import Deviation
 from contract.machines import MachineType
 from contract.telemetry import Reading
-from models import artefact, blame, checks, conditions, judge, recovery, reference
+from models import artefact, blame, checks, conditions, judge, recovery, reference, visits
 from models.checks import CheckResult, Checks
 from models.conditions import Conditions
 from models.judge import Verdict
@@ -20,6 +21,7 @@ from models.recovery import Recovery
 from models.reference import Reference
 from models.sample import Layout, Sample, Vector, sample
 from models.settings import DEFAULT, Settings
+from models.visits import Visits
 
 MAX_ROWS = 3600
 """Commissioning ends at so many readings even if it was quick; bounds memory."""
@@ -86,6 +88,7 @@ class _State(Struct):
     reference: Reference | None
     verdict: Verdict
     recovery: Recovery
+    visits: Visits
 
 
 class Monitor:
@@ -106,7 +109,7 @@ class Monitor:
         )  # fmt: skip
         return _State(
             -1, 0, -1, 0, np.zeros(layout.slot_count), now, checks.empty(layout), kept, None,
-            judge.empty(0), recovery.empty(0),
+            judge.empty(0), recovery.empty(0), Visits([]),
         )  # fmt: skip
 
     def recommission(self) -> None:
@@ -172,7 +175,8 @@ class Monitor:
         known = s.mode.any() or not st.mode.any()
         running = bool(known and layout.judged_slots[st.mode > 0].all())
         settled = running and s.time_ns >= st.settled_ns
-        recovery.advance(st.recovery, dt_s, stopped=not running)
+        elsewhere = st.reference is not None and running and not self._commissioned(st.reference)
+        recovery.advance(st.recovery, dt_s, stopped=not running, elsewhere=elsewhere)
         self._allow(s)
         checks.advance(st.checks, s, layout, settings, judged=settled)
         if st.reference is None:
@@ -188,16 +192,29 @@ class Monitor:
         """Take a value for plausible that a stop has carried out of its range."""
         st = self._state
         if st.reference is not None:
-            away = recovery.awaited(st.recovery, st.reference, st.conditions.lagging, self._layout)
+            away = self._awaited(st.reference)
             s.outside[np.flatnonzero(st.reference.usable)[away]] = False
 
+    def _awaited(self, r: Reference) -> NDArray[np.bool_]:
+        st = self._state
+        return recovery.awaited(st.recovery, r, self._settings, st.conditions.lagging, self._layout)
+
     def _jumped(self) -> bool:
-        """Tell whether a driver has moved faster than ever in commissioning."""
+        """Tell whether a driver has moved faster than ever; in a new mode that is to be learned."""
         r = self._state.reference
-        if r is None:
+        if r is None or self._new_mode(r):
             return False
         gap = reference.ahead(self._state.conditions.lagging, self._layout)
         return bool((np.abs(gap) > r.jump).any())
+
+    def _new_mode(self, r: Reference) -> bool:
+        """Tell whether this mode is neither commissioned nor learned since."""
+        found = visits.find(self._state.visits, self._state.mode)
+        return not self._commissioned(r) and (found is None or not found.known)
+
+    def _commissioned(self, r: Reference) -> bool:
+        seen = r.places_seen[self._state.mode > 0]
+        return bool((seen >= reference.known_from(self._settings)).all())
 
     def _commission(self, s: Sample, dt_s: float) -> None:
         st, settings = self._state, self._settings
@@ -241,30 +258,56 @@ class Monitor:
 
     def _judge(self, r: Reference, s: Sample, dt_s: float) -> Assessment:
         st, settings = self._state, self._settings
-        v = st.verdict
+        v, commissioned = st.verdict, r
+        r = visits.adapted(r, visits.find(st.visits, st.mode))
         y = s.usable[: len(self._layout.responses)][r.usable]
         alpha = reference.weight(dt_s, r.interval_s, settings)
+        judge.turn(v, elsewhere=not self._commissioned(r))
         judge.smooth(v, r, st.conditions.lagging, y, alpha)
         wide = judge.spread(v, r, s.time_ns, settings)
         sigma = v.smoothed / wide
-        if (r.places_seen[st.mode > 0] < reference.known_from(settings)).any():
-            return self._answer(s, None)
         here = judge.judged(v, wide, r, settings)
+        if self._new_mode(r):
+            self._visit(commissioned, y, sigma, here)
+            return self._answer(s, None)
         recovery.look(
             st.recovery, r, settings, residual=(y - v.expected) / r.sigma, wide=wide, sigma=sigma,
             here=here, dt_s=dt_s,
         )  # fmt: skip
-        here &= v.leading | ~recovery.awaited(st.recovery, r, st.conditions.lagging, self._layout)
+        here &= v.leading | ~self._awaited(r)
         if here.sum() * 2 < len(here) or (v.alarm and (v.leading & ~here).any()):
             return self._answer(s, None)
         value = judge.score(r, sigma, here)
         judge.decide(v, value, np.where(here, sigma, 0.0), settings)
+        if v.alarm:
+            visits.forget(st.visits)
+        visits.accept(st.visits, commissioned, settings, v.calm)
         blame.advance(
             st.checks, self._table, r, settings, residual=y - v.expected, wide=wide, sigma=sigma,
             here=here, alarm=v.alarm, time_ns=s.time_ns, dt_s=dt_s,
         )  # fmt: skip
         names = [n for n, u in zip(self._layout.responses, r.usable, strict=True) if u]
         return self._answer(s, value, judge.deviations(names, v, sigma, y, here))
+
+    def _visit(self, r: Reference, y: Vector, sigma: Vector, here: NDArray[np.bool_]) -> None:
+        """Watch a mode never commissioned, unless something may be wrong or on its way back."""
+        st, v, c = self._state, self._state.verdict, self._state.checks
+        calm = st.visits.trial is not None or v.calm >= self._settings.clear_samples
+        failing = c.repeats.stale or (c.outside | c.stuck | c.loose | c.drifted).any()
+        back = st.recovery.back
+        if v.alarm or failing or not calm or back.sum() * 2 < len(back):
+            visits.forget(st.visits)
+            return
+        v.calm = 0
+        here = here & back
+        value = judge.score(r, sigma, here) if here.sum() * 2 >= len(here) else None
+        lagging = st.conditions.lagging
+        visits.watch(
+            st.visits, r, self._settings, mode=st.mode, smoothed=v.smoothed, score=value,
+            y=np.where(back, y, np.nan),
+            phi=conditions.regressors(lagging, r.first, r.second, r.centre),
+            gap=reference.ahead(lagging, self._layout),
+        )  # fmt: skip
 
     def _answer(
         self, s: Sample, value: float | None, deviations: list[Deviation] | None = None

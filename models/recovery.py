@@ -14,7 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.conditions import LAGS_S
-from models.reference import Reference, weight
+from models.reference import Reference, known_from, weight
 from models.sample import Layout, Vector
 from models.settings import Settings
 
@@ -47,6 +47,8 @@ class Recovery(Struct):
     """For how long it has come no nearer."""
     owed_s: float = 0.0
     """Grows while the machine is stopped, shrinks while it runs; nothing is allowed for at 0."""
+    elsewhere: bool = False
+    """Whether it has been in a mode never commissioned since it ran in a commissioned one."""
 
 
 def empty(count: int) -> Recovery:
@@ -57,25 +59,39 @@ def empty(count: int) -> Recovery:
     )  # fmt: skip
 
 
-def advance(c: Recovery, dt_s: float, *, stopped: bool) -> None:
-    """Count the time of a stop, and of running after it."""
-    if stopped:
-        c.owed_s += dt_s
+def advance(c: Recovery, dt_s: float, *, stopped: bool, elsewhere: bool) -> None:
+    """Count the time of a stop, and of running after it.
+
+    A mode never commissioned leaves behind what is slow; but the machine ran in it, so its
+    controller owes nothing.
+
+    Args:
+        c: how far the machine has come back; changed in place.
+        dt_s: seconds since the last reading.
+        stopped: whether it is in a mode that is not judged.
+        elsewhere: whether it is in a mode that was never commissioned.
+    """
+    returned = c.elsewhere and not elsewhere and not stopped
+    c.elsewhere = (c.elsewhere or elsewhere) and not returned
+    if stopped or returned:
         c.back[:] = False
         c.calm[:] = 0
         c.mean[:] = np.nan
         c.nearest[:] = np.inf
         c.still_s[:] = 0.0
-    else:
-        c.owed_s = max(0.0, c.owed_s - dt_s / RESERVE)
+    c.owed_s = c.owed_s + dt_s if stopped else max(0.0, c.owed_s - dt_s / RESERVE)
 
 
-def awaited(c: Recovery, r: Reference, lagging: Vector, layout: Layout) -> NDArray[np.bool_]:
+def awaited(
+    c: Recovery, r: Reference, settings: Settings, lagging: Vector, layout: Layout
+) -> NDArray[np.bool_]:
     """Return which responses are still allowed to be elsewhere."""
     if c.back.all():
         return ~c.back
     slots = lagging[:, lagging.shape[1] - layout.slot_count :]
-    felt = slots[:, ~layout.judged_slots].sum(axis=1)
+    new = r.places_seen < known_from(settings)
+    foreign = ~layout.judged_slots | (new & ~new[slots[0] > 0].any())
+    felt = slots[:, foreign].sum(axis=1)
     waiting: NDArray[np.bool_] = ~c.back & ((felt[r.first] > LEFT_OVER) | (c.owed_s > 0))
     return waiting
 

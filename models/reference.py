@@ -5,7 +5,8 @@ It knows what it does not know: conditions never seen widen the expected deviati
 leverage h, so they make the detector less sensitive and are never a fault in themselves. Healthy
 scatter is measured on held-out parts of commissioning only. What a response wandered in
 commissioning without returning may go on, but only for as long again as commissioning took:
-widening without end goes blind. Nothing here changes after commissioning.
+widening without end goes blind. Nothing here changes after commissioning but how fast a driver may
+move, once a mode has been learned to which it moves faster (`models.visits`).
 """
 
 import math

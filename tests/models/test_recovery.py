@@ -78,12 +78,12 @@ def test_an_alarm_outlasts_a_stop_while_its_fault_does(warmed_up: bytes) -> None
 def test_the_time_allowed_grows_with_the_stop_and_runs_out() -> None:
     c = recovery.empty(2)
     for _ in range(60):
-        recovery.advance(c, 5.0, stopped=True)
+        recovery.advance(c, 5.0, stopped=True, elsewhere=False)
     assert c.owed_s == 300.0
     assert not c.back.any()
     for _ in range(int(300 * recovery.RESERVE / 5)):
         assert c.owed_s > 0
-        recovery.advance(c, 5.0, stopped=False)
+        recovery.advance(c, 5.0, stopped=False, elsewhere=False)
     assert c.owed_s == pytest.approx(0.0, abs=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_what_comes_no_nearer_ends_the_wait_but_not_while_anything_does(warmed_u
 
     def waited_s(metal_tau_s: float) -> float:
         c = recovery.empty(count)
-        recovery.advance(c, 600.0, stopped=True)
+        recovery.advance(c, 600.0, stopped=True, elsewhere=False)
         residual = np.full(count, 20.0)
         for seconds in range(0, 7200, 5):
             residual[3] = 60.0 * np.exp(-seconds / metal_tau_s)
