@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from contract.errors import FarfixError, Malformed
+from farfix.compiled import find_cache
 
 app = typer.Typer(
     name="farfix",
@@ -188,6 +189,7 @@ def sign(
 
 def main() -> None:
     """Run the command line."""
+    find_cache()
     try:
         app()
     except FarfixError as error:

@@ -6,9 +6,7 @@ Exactly one answer per row, whatever is in it: who waits for answers must not be
 import csv
 import math
 import os
-import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -16,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import models
 from contract.errors import Malformed
 
 if TYPE_CHECKING:
@@ -39,7 +36,6 @@ def main(warmup: int | None, batch: tuple[Path, Path] | None) -> None:
         Malformed: a header, file or number of rows that cannot be used, and why.
     """
     rows = _warmup(warmup)
-    _find_cache()
     if batch:
         _convert(*batch, rows)
     else:
@@ -60,32 +56,6 @@ def _warmup(asked: int | None) -> int:
 
 def _say(text: str) -> None:
     print(f"farfix score: {text}", file=sys.stderr, flush=True)
-
-
-def _find_cache() -> None:
-    """Give numba a folder to keep compiled code in, where neither package nor home is writable."""
-    package = Path(models.__file__ or ".").parent
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    known = package / "__pycache__", home / "numba"
-    if os.environ.get("NUMBA_CACHE_DIR") or any(map(_writable, known)):
-        return
-    own = Path(tempfile.gettempdir()) / f"farfix-numba-{os.getuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    found = own.lstat()
-    # compiled code is run as it is found: nobody else may have put it there
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
-        own = Path(tempfile.mkdtemp(prefix="farfix-numba-"))
-    os.environ["NUMBA_CACHE_DIR"] = str(own)
-
-
-def _writable(folder: Path) -> bool:
-    """Tell by trying, as numba does, whether files can be made in a folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
 
 
 class _Table:
@@ -140,7 +110,7 @@ class _Table:
 
 
 def _stream(signals: Sequence[str], warmup: int) -> "Stream":
-    from models.online import Stream, commissioning_rows  # noqa: PLC0415 - after _find_cache
+    from models.online import Stream, commissioning_rows  # noqa: PLC0415 - verbs load only what they need
 
     # compiled once per installation, for a quarter of a minute: now, so that no row waits for it
     made_up = [[float((i * i + 3 * j) % 7) for j in range(len(signals))] for i in range(99)]

@@ -16,6 +16,8 @@ _AGILITY = (0.03, 0.5)
 """No model follows moving conditions better than to 3 %; one wrong by half explains nothing."""
 _MOST_MOVING = 0.98
 _RANGE = 0.001
+_USUAL, _GLITCH = 0.01, 5.0
+"""What lies five times the usual range beyond it is no reading: it would blind its signal."""
 
 
 def learn(r: Reference, m: int, times_ns: NDArray[np.int64], rows: Array) -> bool:
@@ -52,13 +54,15 @@ def learn(r: Reference, m: int, times_ns: NDArray[np.int64], rows: Array) -> boo
 
 
 def _filled(rows: Array, finite: NDArray[np.bool_]) -> Array:
-    """Hold the last value where one is missing; before the first one, the first."""
+    """Hold the last value where one is missing, before the first one the first; cut glitches off."""
     place = np.where(finite, np.arange(len(rows))[:, None], -1)
     held = np.maximum.accumulate(place, axis=0)
     first = np.argmax(finite, axis=0)
     filled = np.take_along_axis(rows, np.where(held < 0, first, held), axis=0)
     clean: Array = np.where(np.isfinite(filled), filled, 0.0)
-    return clean
+    low, high = np.quantile(clean, (_USUAL, 1 - _USUAL), axis=0)
+    reach = np.where(high > low, _GLITCH * (high - low), np.inf)
+    return np.clip(clean, low - reach, high + reach)
 
 
 def _keep_terms(r: Reference, m: int, found: terms.Explained) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from farfix import compiled
 from farfix import score as verb
 from farfix.__main__ import main
 from models.online import Stream
@@ -302,19 +303,19 @@ def test_compiled_code_finds_a_place_where_nothing_is_writable(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    verb._find_cache()
+    compiled.find_cache()
     assert "NUMBA_CACHE_DIR" not in os.environ  # this package's folder will do
-    assert not verb._writable(Path("/proc/nowhere"))
-    monkeypatch.setattr(verb, "_writable", lambda _: False)
-    verb._find_cache()
+    assert not compiled._writable(Path("/proc/nowhere"))
+    monkeypatch.setattr(compiled, "_writable", lambda _: False)
+    compiled.find_cache()
     own = Path(os.environ["NUMBA_CACHE_DIR"])
     assert own.parent == tmp_path
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     monkeypatch.delenv("NUMBA_CACHE_DIR")
-    verb._find_cache()
+    compiled.find_cache()
     assert Path(os.environ["NUMBA_CACHE_DIR"]) == own
     monkeypatch.delenv("NUMBA_CACHE_DIR")
     own.chmod(0o777)  # others may have left something to run there
-    verb._find_cache()
+    compiled.find_cache()
     assert Path(os.environ["NUMBA_CACHE_DIR"]) != own
     monkeypatch.delenv("NUMBA_CACHE_DIR")

@@ -360,3 +360,11 @@ def test_progress_goes_from_nothing_to_all() -> None:
     assert fleet.progress(1) == 0
     later(fleet, WARMUP // 2, plant(WARMUP))
     assert fleet.progress(0) == 1
+
+
+def test_a_glitch_in_commissioning_does_not_blind_its_signal() -> None:
+    x = broken(900, 800)
+    x[100, 2] = 1e9
+    _, alarm = run(Fleet(NAMES, 1, WARMUP), x)
+    assert not alarm[:800].any()
+    assert alarm[830:].mean() > 0.9
