@@ -7,6 +7,7 @@ which it does not.
 
 import asyncio
 import logging
+from collections import Counter
 
 from msgspec import Struct
 
@@ -76,8 +77,8 @@ class Peers:
         self._memory, self._assets = parts.store.memory, parts.assets
         self._machines = parts.machines
         self._layouts = {name: Layout(machine) for name, machine in parts.machines.items()}
-        groups = {(a.machine_type, a.site) for a in parts.assets.values()}
-        self._known = {group: self._begin(group) for group in sorted(groups)}
+        self._sizes = Counter(self._group(device) for device in parts.assets)
+        self._known = {group: self._begin(group) for group in sorted(self._sizes)}
         self._dirty: set[Group] = set()
 
     def _begin(self, group: Group) -> _Known:
@@ -96,6 +97,10 @@ class Peers:
     def _group(self, device: str) -> Group:
         asset = self._assets[device]
         return asset.machine_type, asset.site
+
+    def comparable(self, device: str) -> bool:
+        """Tell whether there are peers enough for its days to be worth recording."""
+        return self._sizes[self._group(device)] > peers.MIN_PEERS
 
     def day(self, device: str, number: int, row: tuple[Vector, Vector]) -> None:
         """Take in a machine's day; the same again changes nothing."""

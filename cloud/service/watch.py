@@ -197,7 +197,7 @@ class Watch:
         ended = hours.add(w.hour, assessment.time_ns, assessment.deviations)
         if ended is not None:
             self._lives.hour(w.asset.device, ended)
-        if assessment.state is not State.HEALTHY:
+        if assessment.state is not State.HEALTHY or not self.peers.comparable(w.asset.device):
             return
         layout = self._layouts[w.machine.name]
         over = add_to_day(w.today, sample(layout, reading), layout)

@@ -1,9 +1,11 @@
 """The watch sums up hours and days, and a crash counts no reading twice and loses none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from cloud.adapters.journal import Entry
 from cloud.core.hours import HOUR_NS
@@ -52,7 +54,11 @@ def record(made: Parts) -> None:
         made.journal.append([Entry(DEVICE, "north", "", 0, begin_ns, payload)], {})
 
 
-def watch_of(made: Parts) -> Watch:
+def watch_of(made: Parts, machines_count: int = 5) -> Watch:
+    """Watch so many pumps, of which only the first sends anything."""
+    first = made.assets[DEVICE]
+    others = [structs.replace(first, device=f"pump-{i + 1}") for i in range(1, machines_count)]
+    made = replace(made, assets={a.device: a for a in [first, *others]})
     return Watch(made, _Nobody(), Lives(made, {}), Peers(made))
 
 
@@ -84,9 +90,18 @@ def test_hours_and_days_are_summed_once_over_a_crash(tmp_path: Path) -> None:
         watch.peers.save()
     with parts(tmp_path) as made:
         watch = watch_of(made)
-        assert watch.position > 0
+        assert watch._watched[DEVICE].position > 0
         assert finish(watch) == before_the_crash
     days = watch.peers._known[PUMP.name, "north"].table.day
     assert sorted(days[days > 0].tolist()) == [FIRST, FIRST + 1]
     told_ns, estimate = watch._lives._kinds[PUMP.name].told[DEVICE]
     assert (told_ns, estimate) == (FIRST * DAY_NS + (HOURS - 1) * HOUR_NS, None)
+
+
+def test_days_that_nobody_can_be_compared_by_are_not_recorded(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        record(made)
+        watch = watch_of(made, 4)
+        finish(watch)
+        assert watch.peers._known[PUMP.name, "north"].table.devices == []
+        assert watch._watched[DEVICE].today.number == -1
