@@ -243,3 +243,18 @@ def test_a_policy_that_cannot_work_is_refused(
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Malformed, match=r"service\.toml is missing"):
         playbook.load(tmp_path, MACHINES)
+
+
+def test_what_looks_like_earlier_wrong_alarms_is_not_urgent_but_no_danger_is_hidden_by_it() -> None:
+    ranked = [Hypothesis("no_fault_found", 0.6, []), Hypothesis("bearing_wear", 0.4, [])]
+    found = playbook.diagnosis(PUMP, ranked, [], [], BOOKS.policy)
+    assert (found.title, found.severity) == ("Looks like earlier wrong alarms", Severity.LOW)
+    made = playbook.plan(PUMP, "B", found, BOOKS, 0)
+    assert made.steps == []
+    assert "a person should judge it" in made.no_remote_detail
+    danger = next(f for f in PUMP.faults if f.safety)
+    key = max(danger.symptoms, key=lambda s: s.weight)
+    seen = [Deviation(key.signal, key.direction, 9.0)]
+    ranked = [Hypothesis("no_fault_found", 0.55, []), Hypothesis(danger.code, 0.45, [])]
+    found = playbook.diagnosis(PUMP, ranked, seen, [], BOOKS.policy)
+    assert (found.fault, found.severity, found.safety) == (danger.code, danger.severity, True)
