@@ -54,7 +54,7 @@ def learn(r: Reference, m: int, times_ns: NDArray[np.int64], rows: Array) -> boo
 
 
 def _filled(rows: Array, finite: NDArray[np.bool_]) -> Array:
-    """Hold the last value where one is missing, before the first one the first; cut glitches off."""
+    """Hold the last value where one is missing, or else the first one; cut glitches off."""
     place = np.where(finite, np.arange(len(rows))[:, None], -1)
     held = np.maximum.accumulate(place, axis=0)
     first = np.argmax(finite, axis=0)

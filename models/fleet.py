@@ -255,7 +255,7 @@ class Fleet:
             return
         quiet = np.zeros(len(rows)), np.zeros(len(rows), bool)
         self._run(np.full(len(rows), m), times, rows, *quiet)
-        kernel.calm(self._live, m)
+        arrays.calm(self._live, m)
 
     def _settle_alone(self, m: int, column: int) -> None:
         """Find a place among the news for a machine whose other signals are no use."""

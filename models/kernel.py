@@ -1,7 +1,8 @@
 """The fleet detector's hot path: one row of one machine at a time, all machines in flat arrays.
 
 Nothing here raises: whatever a row holds, it is judged or skipped. All that numba compiles together
-stands in this one file, because its cache looks at no other.
+stands in this one file, because its cache looks at no other. What is called for every row takes
+arrays one by one, or is inlined: handing over the whole state costs more than most of the work.
 """
 
 import math
@@ -42,8 +43,8 @@ CONFIRM_ROWS = 3
 CLEAR_BELOW = 0.6
 CLEAR_ROWS = 3
 """So many rows in a row below this share of the level, or nearer to the reference, end it."""
-CALM = 0.5
-"""Below this share of its degrees of freedom a square needs no logarithm."""
+CALM = 0.4
+"""Below this share of its degrees of freedom what a square is worth needs no logarithm."""
 NEARER = 0.5
 """An alarm ends when the machine is nearer to its reference than to the fault."""
 FOLLOW = 0.05
@@ -60,7 +61,7 @@ DEARER = 1.2
 """An alarm that ended by itself makes the next one dearer by this factor (at most twice as dear in
 all): a machine that cries often has a level that is too low for it (adaptive conformal inference,
 Gibbs and Candes 2021)."""
-DEAREST = 2.0
+DEAREST, CHEAP = 2.0, 1.001
 DEAR_ROWS = 30_000.0
 """In so many rows it becomes as cheap again as it was, about."""
 
@@ -82,49 +83,53 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
         score: where the scores go, (n,).
         alarm: where the alarms go, (n,).
     """
-    y = np.empty(x.shape[1])
+    # taken out of the state once: each time would count references
+    ready, interval_ns, features, scales = r.ready, r.interval_ns, r.features, r.scales
+    centre, scale, noise, matrix = r.centre, r.scale, r.noise, r.matrix
+    precision, freedom, level_all, level_one = r.precision, r.freedom, r.level_all, r.level_one
+    last_ns, rows, held, gone, z = s.last_ns, s.rows, s.held, s.gone, s.z
+    residual, doubt, level, now, on = s.residual, s.doubt, s.level, s.score, s.alarm
+    busy = s.busy
+    y, worth = np.empty(matrix.shape[2]), np.empty(matrix.shape[2])
     for i in range(machines.size):
         m = machines[i]
-        fresh = s.last_ns[m] < 0 or times_ns[i] > s.last_ns[m]
-        if r.ready[m] and fresh:
-            dt = 1.0 if s.last_ns[m] < 0 else (times_ns[i] - s.last_ns[m]) / r.interval_ns[m]
-            s.last_ns[m] = times_ns[i]
-            there = _take(x, i, m, r.centre, r.scale, s.z, s.held)
+        if ready[m] and (last_ns[m] < 0 or times_ns[i] > last_ns[m]):
+            dt = 1.0 if last_ns[m] < 0 else (times_ns[i] - last_ns[m]) / interval_ns[m]
+            last_ns[m] = times_ns[i]
+            there = _take(x, i, m, centre, scale, noise, z, residual, held, gone)
             if there > 0:
-                if r.features[m] > 0:
-                    _move(r, s, m, min(dt, 1e4))
-                    _explain(r, s, m)
-                else:
-                    _plain(m, s.z, s.held, r.noise, s.residual)
-                _transform(m, r.matrix, s.residual, y)
+                if features[m] > 0:
+                    _expect(r, s, m, min(dt, 1e4))
+                _transform(m, matrix, residual, y)
                 if there < x.shape[1]:
-                    _impute(m, r.matrix, s.held, y)
+                    _impute(m, matrix, held, y)
                 best = 0.0
-                for c in range(r.scales[m]):
-                    whole, most = _judge(
-                        m, c, y, weights[c], s.level, r.precision, s.doubt, r.freedom
-                    )
-                    best = max(best, whole * r.level_all[m], most * r.level_one[m])
-                s.score[m] = math.sqrt(best)
-                if best > 1.0 or s.alarm[m] or s.above[m] + s.recovery[m] > 0 or s.dear[m] > 1.0:
-                    _decide(r, s, m)
-                s.rows[m] += 1
-        score[i] = s.score[m]
-        alarm[i] = s.alarm[m]
+                for c in range(scales[m]):
+                    _smooth(y, weights[c], m, c, level)
+                    whole, most = _judge(m, c, level, precision, doubt, freedom, worth)
+                    best = max(best, whole * level_all[m], most * level_one[m])
+                now[m] = math.sqrt(best)
+                if best > 1.0 or busy[m]:
+                    busy[m] = _decide(r, s, m)
+                rows[m] += 1
+        score[i] = now[m]
+        alarm[i] = on[m]
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
 def _take(  # noqa: PLR0917  # jitted: arrays one by one
-    x: Array, i: int, m: int, centre: Array, scale: Array, z: Array, held: Counts
-) -> int:
+    x: Array, i: int, m: int, centre: Array, scale: Array, noise: Array,
+    z: Array, residual: Array, held: Counts, gone: Counts,
+) -> int:  # fmt: skip
     """Standardise what is there of a row; return how many values that is."""
     total = 0.0
     for j in range(x.shape[1]):
         total += abs(x[i, j])
-    if total < math.inf:  # false for NaN, too
+    if total < math.inf and gone[m] == 0:  # the first is false for NaN, too
         for j in range(x.shape[1]):
-            z[m, j] = max(-LIMIT, min(LIMIT, (x[i, j] - centre[m, j]) * scale[m, j]))
-            held[m, j] = 0
+            value = max(-LIMIT, min(LIMIT, (x[i, j] - centre[m, j]) * scale[m, j]))
+            z[m, j] = value
+            residual[m, j] = value * noise[m, j]
         return int(x.shape[1])
     there = 0
     for j in range(x.shape[1]):
@@ -134,14 +139,9 @@ def _take(  # noqa: PLR0917  # jitted: arrays one by one
             there += 1
         else:
             held[m, j] += 1
-    return there
-
-
-@njit(cache=True, error_model="numpy")
-def _plain(m: int, z: Array, held: Counts, noise: Array, residual: Array) -> None:
-    """Take what is not explained by anything as it is."""
-    for j in range(z.shape[1]):
         residual[m, j] = z[m, j] * noise[m, j] if held[m, j] == 0 else 0.0
+    gone[m] = x.shape[1] - there
+    return there
 
 
 @njit(cache=True, error_model="numpy", fastmath=True)
@@ -149,7 +149,7 @@ def _transform(m: int, matrix: Array, residual: Array, y: Array) -> None:
     """Turn residuals into factors; the matrix is (signal, factor)."""
     for k in range(y.size):
         y[k] = 0.0
-    for j in range(y.size):
+    for j in range(matrix.shape[1]):
         for k in range(y.size):
             y[k] += matrix[m, j, k] * residual[m, j]
 
@@ -157,7 +157,7 @@ def _transform(m: int, matrix: Array, residual: Array, y: Array) -> None:
 @njit(cache=True, error_model="numpy")
 def _impute(m: int, matrix: Array, held: Counts, y: Array) -> None:
     """Give signals that are gone the residual that the others make most likely."""
-    for j in range(y.size):
+    for j in range(matrix.shape[1]):
         if held[m, j] > 0:
             along, own = 0.0, 1e-12
             for k in range(y.size):
@@ -168,41 +168,53 @@ def _impute(m: int, matrix: Array, held: Counts, y: Array) -> None:
 
 
 @njit(cache=True, error_model="numpy", fastmath=True)
+def _smooth(y: Array, weight: float, m: int, c: int, level: Array) -> None:
+    """Move one of the averages."""
+    for k in range(y.size):
+        limit = HUBER + abs(level[m, c, k])
+        level[m, c, k] += weight * max(-limit, min(limit, y[k] - level[m, c, k]))
+
+
+@njit(cache=True, error_model="numpy", fastmath=True)
 def _judge(  # noqa: PLR0917  # jitted: arrays one by one
-    m: int, c: int, y: Array, weight: float,
-    level: Array, precision: Array, doubt: Array, freedom: Array,
-) -> tuple[float, float]:  # fmt: skip
-    """Move one of the averages; return the sum and the largest of what its factors are worth.
+    m: int, c: int, level: Array, precision: Array, doubt: Array, freedom: Array, worth: Array
+) -> tuple[float, float]:
+    """Return the sum and the largest of what the factors of one average are worth.
 
     A squared t value is worth nu log(1 + t^2 / nu) squared normal sigmas, about. Pade's
     approximant is right to 0.2 % as long as t^2 is less than half of nu; a machine that is well
-    never needs the logarithm.
+    never needs the logarithm. Short loops that do one thing each: those the compiler can widen.
     """
     whole, most, far = 0.0, 0.0, 0.0
-    for k in range(y.size):
-        before = level[m, c, k]
-        limit = HUBER + abs(before)
-        now = before + weight * max(-limit, min(limit, y[k] - before))
-        level[m, c, k] = now
-        square = now * now * precision[m, c, k]
+    for k in range(worth.size):
+        square = level[m, c, k] * level[m, c, k] * precision[m, c, k]
         usual = 1.0 + doubt[m, k] * precision[m, c, k]
         nu = freedom[m, c, k] * usual
-        worth = square * (6.0 * nu + square) / (usual * (6.0 * nu + 4.0 * square))
-        far = max(far, square - CALM * nu)
-        whole += worth
-        most = max(most, worth)
+        worth[k] = square * (6.0 * nu + square) / (usual * (6.0 * nu + 4.0 * square))
+        whole += worth[k]
+    for k in range(worth.size):
+        most = max(most, worth[k])
+        over = worth[k] - CALM * freedom[m, c, k]
+        far = max(far, over)
     if far > 0.0:
         whole, most = 0.0, 0.0
-        for k in range(y.size):
+        for k in range(worth.size):
             usual = 1.0 + doubt[m, k] * precision[m, c, k]
             square = level[m, c, k] ** 2 * precision[m, c, k] / usual
-            worth = freedom[m, c, k] * math.log1p(square / freedom[m, c, k])
-            whole += worth
-            most = max(most, worth)
+            exact = freedom[m, c, k] * math.log1p(square / freedom[m, c, k])
+            whole += exact
+            most = max(most, exact)
     return whole, most
 
 
 @njit(cache=True, error_model="numpy")
+def _expect(r: Reference, s: Live, m: int, dt: float) -> None:
+    """Find what the machine's signals should read by each other."""
+    _move(r, s, m, dt)
+    _explain(r, s, m)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
 def _move(r: Reference, s: Live, m: int, dt: float) -> None:
     """Advance the features, and note how far signals are outside what was commissioned."""
     first = s.rows[m] == 0
@@ -220,7 +232,7 @@ def _move(r: Reference, s: Live, m: int, dt: float) -> None:
         s.excess[m, j] += NEWS * (max(-REACH, min(REACH, out)) - s.excess[m, j])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _explain(r: Reference, s: Live, m: int) -> None:
     """Find each signal's residual and how doubtful it is; learn conditions never seen before."""
     d = s.z.shape[1]
@@ -231,7 +243,6 @@ def _explain(r: Reference, s: Live, m: int) -> None:
     phi, pull = np.empty(r.weight.shape[2]), np.empty(r.weight.shape[2])
     for j in range(d):
         if r.terms[m, j] == 0:
-            s.residual[m, j] = s.z[m, j] * r.noise[m, j] if s.held[m, j] == 0 else 0.0
             continue
         others = strange - s.excess[m, j] ** 2
         change = abs(others - s.toll[m, j])
@@ -250,7 +261,7 @@ def _explain(r: Reference, s: Live, m: int) -> None:
             _learn(r, m, j, pull, doubt, left)
         s.residual[m, j] = left * r.noise[m, j]
         s.unsure[m, j] = doubt + _moving(r, s, m, j)
-    for k in range(d):
+    for k in range(r.matrix.shape[2]):
         total = 0.0
         for j in range(d):
             total += r.matrix[m, j, k] ** 2 * s.unsure[m, j]
@@ -308,8 +319,12 @@ def _moving(r: Reference, s: Live, m: int, j: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _decide(r: Reference, s: Live, m: int) -> None:
-    """Raise the alarm, keep it while the fault lasts, end it when the machine has come back."""
+def _decide(r: Reference, s: Live, m: int) -> bool:
+    """Raise the alarm, keep it while the fault lasts, end it when the machine has come back.
+
+    Returns:
+        Whether the next row needs a decision even if its score is low.
+    """
     score = s.score[m]
     s.dear[m] = max(1.0, s.dear[m])
     if not s.alarm[m]:
@@ -323,7 +338,7 @@ def _decide(r: Reference, s: Live, m: int) -> None:
         if s.above[m] >= CONFIRM_ROWS:
             s.alarm[m], s.above[m], s.calm[m], s.alarm_rows[m] = True, 0, 0, 0
             _begin(r, s, m)
-        return
+        return bool(s.alarm[m] or s.above[m] + s.recovery[m] > 0 or s.dear[m] > CHEAP)
     s.alarm_rows[m] += 1
     back = _picture(r, s, m)
     s.calm[m] = s.calm[m] + 1 if back or score < CLEAR_BELOW else 0
@@ -332,6 +347,7 @@ def _decide(r: Reference, s: Live, m: int) -> None:
         s.dear[m] = min(DEAREST, s.dear[m] * DEARER)
         # what took so long to come may take as long to go
         s.recovery[m] = min(s.alarm_rows[m], RECOVERY_ROWS)
+    return True
 
 
 @njit(cache=True, error_model="numpy")
@@ -339,8 +355,8 @@ def _begin(r: Reference, s: Live, m: int) -> None:
     """Take the first picture of a fault."""
     for c in range(r.scales[m]):
         s.size[m, c] = 0.0
-        for k in range(s.z.shape[1]):
-            now = _coordinate(r, s, m, c, k)
+        for k in range(r.matrix.shape[2]):
+            now = _coordinate(m, c, k, s.level, s.doubt, r.precision, r.trust)
             s.fault[m, c, k] = now
             s.size[m, c] += now * now
 
@@ -356,8 +372,8 @@ def _picture(r: Reference, s: Live, m: int) -> bool:
     back = False
     for c in range(r.scales[m]):
         along, own, size = 0.0, 1e-12, 0.0
-        for k in range(s.z.shape[1]):
-            now = _coordinate(r, s, m, c, k)
+        for k in range(r.matrix.shape[2]):
+            now = _coordinate(m, c, k, s.level, s.doubt, r.precision, r.trust)
             along += now * s.fault[m, c, k]
             own += s.fault[m, c, k] ** 2
             size += now * now
@@ -366,21 +382,18 @@ def _picture(r: Reference, s: Live, m: int) -> bool:
             judged, back = True, nearer
         if not nearer:
             weight = FOLLOW * (1.0 if along < own else FASTER)
-            for k in range(s.z.shape[1]):
-                s.fault[m, c, k] += weight * (_coordinate(r, s, m, c, k) - s.fault[m, c, k])
+            for k in range(r.matrix.shape[2]):
+                s.fault[m, c, k] += weight * (
+                    _coordinate(m, c, k, s.level, s.doubt, r.precision, r.trust) - s.fault[m, c, k]
+                )
             weight = FOLLOW * (1.0 if size < s.size[m, c] else FASTER)
             s.size[m, c] += weight * (size - s.size[m, c])
     return back
 
 
 @njit(cache=True, error_model="numpy")
-def _coordinate(r: Reference, s: Live, m: int, c: int, k: int) -> float:
-    usual = 1.0 / r.precision[m, c, k] + s.doubt[m, k]
-    return float(s.level[m, c, k] * r.trust[m, c, k] / math.sqrt(usual))
-
-
-@njit(cache=True, error_model="numpy")
-def calm(s: Live, m: int) -> None:
-    """Forget alarms, but nothing else."""
-    s.alarm[m], s.above[m], s.calm[m], s.recovery[m], s.score[m] = False, 0, 0, 0, 0.0
-    s.dear[m] = 1.0
+def _coordinate(  # noqa: PLR0917  # jitted: arrays one by one
+    m: int, c: int, k: int, level: Array, doubt: Array, precision: Array, trust: Array
+) -> float:
+    usual = 1.0 / precision[m, c, k] + doubt[m, k]
+    return float(level[m, c, k] * trust[m, c, k] / math.sqrt(usual))
