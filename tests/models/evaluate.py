@@ -122,7 +122,7 @@ def _bait(run: Run, what: str) -> None:
         run.sim.write("mode_request", REQUEST_STOP)
     elif what == "start":
         run.sim.write("mode_request", REQUEST_NONE)
-    else:
+    elif not any(e.fault == what and e.ended_ns is None for e in run.sim.episodes):
         run.sim.inject(what)
 
 

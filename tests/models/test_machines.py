@@ -30,7 +30,7 @@ def commissioned(machine_type: str) -> tuple[Run, Monitor]:
 def test_baits_and_restarts_raise_no_alarm(machine_type: str) -> None:
     run, monitor = commissioned(machine_type)
     tally = Tally()
-    healthy(run, monitor.update, 2.0, 3, tally)
+    healthy(run, monitor.update, 2.0, 3, tally, new="")
     assert tally.episodes == []
     assert tally.unjudged < 0.3 * tally.readings
 
