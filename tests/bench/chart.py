@@ -18,7 +18,9 @@ COLUMNS = 2
 
 def draw(sections: list[Section], folder: Path) -> list[Path]:
     """Draw what the sections hold; return the files."""
-    mpl.rcParams.update({"svg.hashsalt": "farfix", "font.size": 9, "text.color": INK})
+    mpl.rcParams.update(
+        {"svg.hashsalt": "farfix", "svg.fonttype": "none", "font.size": 9, "text.color": INK}
+    )
     panels = [panel for section in sections for panel in section.panels if panel.bars]
     speed = [bar for section in sections for bar in section.speed]
     folder.mkdir(parents=True, exist_ok=True)
