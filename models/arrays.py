@@ -11,9 +11,6 @@ from models.terms import MAX_TERMS
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-LANES = 16
-"""Places for factors come in this number: a processor works on so many at a time. Those of no use
-are zero."""
 MAX_FEATURES = 64
 """Places for terms of all signals together; many are shared."""
 
@@ -96,7 +93,6 @@ class Live(NamedTuple):
 def empty(machines: int, d: int) -> tuple[Reference, Live]:
     """Return the arrays of machines that know nothing yet."""
     m, scales, f, k = machines, len(factors.WEIGHTS), MAX_FEATURES, MAX_TERMS
-    w = -(-d // LANES) * LANES
 
     def zeros(*shape: int) -> Array:
         return np.zeros((m, *shape))
@@ -110,17 +106,17 @@ def empty(machines: int, d: int) -> tuple[Reference, Live]:
         floor=zeros(f), ceiling=zeros(f), terms=counts(d), term=counts(d, k),
         term_centre=zeros(d, k), term_scale=zeros(d, k), weight=zeros(d, k + 1),
         spread=zeros(d, k + 1, k + 1), memory=zeros(d) + 1, noise=zeros(d), agility=zeros(d),
-        matrix=zeros(d, w), precision=zeros(scales, w) + 1, freedom=zeros(scales, w) + 1,
-        trust=zeros(scales, w), scales=counts(), level_all=zeros(), level_one=zeros(),
+        matrix=zeros(d, d), precision=zeros(scales, d) + 1, freedom=zeros(scales, d) + 1,
+        trust=zeros(scales, d), scales=counts(), level_all=zeros(), level_one=zeros(),
     )  # fmt: skip
     live = Live(
         last_ns=counts() - 1, rows=counts(), gone=counts(), held=counts(d),
         z=zeros(d), state=zeros(f),
         slow=zeros(f), excess=zeros(d), toll=zeros(d), residual=zeros(d), unsure=zeros(d),
-        doubt=zeros(w), level=zeros(scales, w), busy=np.zeros(m, bool),
+        doubt=zeros(d), level=zeros(scales, d), busy=np.zeros(m, bool),
         alarm=np.zeros(m, bool),
         above=counts(), calm=counts(), alarm_rows=counts(), recovery=counts(), lowest=zeros(),
-        dear=zeros() + 1, fault=zeros(scales, w), size=zeros(scales), score=zeros(),
+        dear=zeros() + 1, fault=zeros(scales, d), size=zeros(scales), score=zeros(),
     )  # fmt: skip
     return reference, live
 

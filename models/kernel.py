@@ -24,33 +24,27 @@ HELD_ROWS = 30
 GONE = 2.0
 """A signal that went missing may since be so many of its deviations from what is expected."""
 HUBER = 4.0
-"""One reading moves an average as if it were at most this many sigmas, and once more as far as the
-average itself, away from it: a spike passes, a step is followed."""
+"""One reading moves an average as if at most this many sigmas, and its own size, away from it."""
 NEVER_BEEN = 1.0
-"""A prediction this uncertain (variance, in units of the residual's) is of conditions that
-commissioning has not seen; they are learned, those it has seen stay frozen."""
+"""A prediction with more variance than this, in units of the residual's, is of conditions never
+seen; they are learned, those that commissioning has seen stay frozen."""
 OUTSIDE = 0.3
 """Share of what a term says outside its commissioned range that may be wrong."""
 STRANGE = 0.2
-"""What a signal outside its commissioned range may do to another one, in deviations each."""
 AFRESH = 0.5
-"""It counts when it has changed by this share, and this much: coming and going within noise is not
-strange each time."""
+"""What a signal outside its commissioned range may do to another one, in deviations each; counted
+when it has changed by this share, and this much."""
 NEWS = 0.03
 """Weight of the average that tells a lasting excess from noise."""
-CONFIRM_ROWS = 3
-"""So many rows above the level, in a row, are an alarm."""
-CLEAR_BELOW = 0.6
-CLEAR_ROWS = 3
-"""So many rows in a row below this share of the level, or nearer to the reference, end it."""
-CALM = 0.4
-"""Below this share of its degrees of freedom what a square is worth needs no logarithm."""
+CONFIRM_ROWS, CLEAR_ROWS, CLEAR_BELOW = 3, 3, 0.6
+"""So many rows in a row above the level are an alarm; so many below this share of it, or nearer to
+the reference than to the fault, end it."""
+CALM = 0.5
+"""A square below this share of its degrees of freedom needs no logarithm."""
 NEARER = 0.5
-"""An alarm ends when the machine is nearer to its reference than to the fault."""
 FOLLOW = 0.05
 FASTER = 6.0
-"""Weight with which the picture of a standing fault follows the machine, and how much more so while
-the fault grows."""
+"""Weight with which the picture of a fault follows the machine; this much more while it grows."""
 CLEAR_SIGMAS = 6.0
 """The fastest moving average in which a fault stands out by this much tells when it is gone."""
 AGAIN = 1.5
@@ -58,9 +52,8 @@ AGAIN = 1.5
 RECOVERY_ROWS = 3600
 """Recovery is given as long as the alarm stood, at most this."""
 DEARER = 1.2
-"""An alarm that ended by itself makes the next one dearer by this factor (at most twice as dear in
-all): a machine that cries often has a level that is too low for it (adaptive conformal inference,
-Gibbs and Candes 2021)."""
+"""An alarm that ended by itself makes the next one dearer by this factor: a machine that cries
+often has too low a level (after adaptive conformal inference, Gibbs and Candes 2021)."""
 DEAREST, CHEAP = 2.0, 1.001
 DEAR_ROWS = 30_000.0
 """In so many rows it becomes as cheap again as it was, about."""
@@ -90,23 +83,27 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
     last_ns, rows, held, gone, z = s.last_ns, s.rows, s.held, s.gone, s.z
     residual, doubt, level, now, on = s.residual, s.doubt, s.level, s.score, s.alarm
     busy = s.busy
-    y, worth = np.empty(matrix.shape[2]), np.empty(matrix.shape[2])
+    y = np.empty(matrix.shape[2])
     for i in range(machines.size):
         m = machines[i]
         if ready[m] and (last_ns[m] < 0 or times_ns[i] > last_ns[m]):
             dt = 1.0 if last_ns[m] < 0 else (times_ns[i] - last_ns[m]) / interval_ns[m]
             last_ns[m] = times_ns[i]
-            there = _take(x, i, m, centre, scale, noise, z, residual, held, gone)
+            there = _take(x, i, m, centre, scale, noise, z, residual)
+            if there < x.shape[1] or gone[m] > 0:
+                there = _mend(x, i, m, centre, scale, noise, z, residual, held, gone)
             if there > 0:
                 if features[m] > 0:
-                    _expect(r, s, m, min(dt, 1e4))
+                    _explain(r, s, m, min(dt, 1e4))
                 _transform(m, matrix, residual, y)
                 if there < x.shape[1]:
                     _impute(m, matrix, held, y)
                 best = 0.0
                 for c in range(scales[m]):
                     _smooth(y, weights[c], m, c, level)
-                    whole, most = _judge(m, c, level, precision, doubt, freedom, worth)
+                    whole, most = _judge(m, c, level, precision, doubt, freedom)
+                    if most < 0.0:
+                        whole, most = _judge_exactly(m, c, level, precision, doubt, freedom)
                     best = max(best, whole * level_all[m], most * level_one[m])
                 now[m] = math.sqrt(best)
                 if best > 1.0 or busy[m]:
@@ -116,21 +113,27 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
         alarm[i] = on[m]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy")
 def _take(  # noqa: PLR0917  # jitted: arrays one by one
+    x: Array, i: int, m: int, centre: Array, scale: Array, noise: Array, z: Array, residual: Array
+) -> int:
+    """Standardise the plausible values of a row; return how many there are."""
+    fine = 0
+    for j in range(x.shape[1]):
+        value = (x[i, j] - centre[m, j]) * scale[m, j]
+        if abs(value) < LIMIT:  # false for NaN, too
+            z[m, j] = value
+            residual[m, j] = value * noise[m, j]
+            fine += 1
+    return fine
+
+
+@njit(cache=True, error_model="numpy")
+def _mend(  # noqa: PLR0917  # jitted: arrays one by one
     x: Array, i: int, m: int, centre: Array, scale: Array, noise: Array,
     z: Array, residual: Array, held: Counts, gone: Counts,
 ) -> int:  # fmt: skip
-    """Standardise what is there of a row; return how many values that is."""
-    total = 0.0
-    for j in range(x.shape[1]):
-        total += abs(x[i, j])
-    if total < math.inf and gone[m] == 0:  # the first is false for NaN, too
-        for j in range(x.shape[1]):
-            value = max(-LIMIT, min(LIMIT, (x[i, j] - centre[m, j]) * scale[m, j]))
-            z[m, j] = value
-            residual[m, j] = value * noise[m, j]
-        return int(x.shape[1])
+    """Cut huge values, hold what is missing or was until now; return how many values there are."""
     there = 0
     for j in range(x.shape[1]):
         if math.isfinite(x[i, j]):
@@ -177,41 +180,38 @@ def _smooth(y: Array, weight: float, m: int, c: int, level: Array) -> None:
 
 @njit(cache=True, error_model="numpy", fastmath=True)
 def _judge(  # noqa: PLR0917  # jitted: arrays one by one
-    m: int, c: int, level: Array, precision: Array, doubt: Array, freedom: Array, worth: Array
+    m: int, c: int, level: Array, precision: Array, doubt: Array, freedom: Array
 ) -> tuple[float, float]:
-    """Return the sum and the largest of what the factors of one average are worth.
+    """Return the sum and the largest of what the factors of one average are worth, -1 if too much.
 
     A squared t value is worth nu log(1 + t^2 / nu) squared normal sigmas, about. Pade's
     approximant is right to 0.2 % as long as t^2 is less than half of nu; a machine that is well
-    never needs the logarithm. Short loops that do one thing each: those the compiler can widen.
+    never needs the logarithm. Functions as short as this are put in place by the compiler.
     """
     whole, most, far = 0.0, 0.0, 0.0
-    for k in range(worth.size):
+    for k in range(level.shape[2]):
         square = level[m, c, k] * level[m, c, k] * precision[m, c, k]
         usual = 1.0 + doubt[m, k] * precision[m, c, k]
         nu = freedom[m, c, k] * usual
-        worth[k] = square * (6.0 * nu + square) / (usual * (6.0 * nu + 4.0 * square))
-        whole += worth[k]
-    for k in range(worth.size):
-        most = max(most, worth[k])
-        over = worth[k] - CALM * freedom[m, c, k]
-        far = max(far, over)
-    if far > 0.0:
-        whole, most = 0.0, 0.0
-        for k in range(worth.size):
-            usual = 1.0 + doubt[m, k] * precision[m, c, k]
-            square = level[m, c, k] ** 2 * precision[m, c, k] / usual
-            exact = freedom[m, c, k] * math.log1p(square / freedom[m, c, k])
-            whole += exact
-            most = max(most, exact)
-    return whole, most
+        worth = square * (6.0 * nu + square) / (usual * (6.0 * nu + 4.0 * square))
+        whole += worth
+        most = max(most, worth)
+        far = max(far, square - CALM * nu)
+    return whole, most if far == 0.0 else -1.0
 
 
 @njit(cache=True, error_model="numpy")
-def _expect(r: Reference, s: Live, m: int, dt: float) -> None:
-    """Find what the machine's signals should read by each other."""
-    _move(r, s, m, dt)
-    _explain(r, s, m)
+def _judge_exactly(  # noqa: PLR0917  # jitted: arrays one by one
+    m: int, c: int, level: Array, precision: Array, doubt: Array, freedom: Array
+) -> tuple[float, float]:
+    whole, most = 0.0, 0.0
+    for k in range(level.shape[2]):
+        usual = 1.0 + doubt[m, k] * precision[m, c, k]
+        square = level[m, c, k] ** 2 * precision[m, c, k] / usual
+        worth = freedom[m, c, k] * math.log1p(square / freedom[m, c, k])
+        whole += worth
+        most = max(most, worth)
+    return whole, most
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -232,9 +232,10 @@ def _move(r: Reference, s: Live, m: int, dt: float) -> None:
         s.excess[m, j] += NEWS * (max(-REACH, min(REACH, out)) - s.excess[m, j])
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _explain(r: Reference, s: Live, m: int) -> None:
+@njit(cache=True, error_model="numpy")
+def _explain(r: Reference, s: Live, m: int, dt: float) -> None:
     """Find each signal's residual and how doubtful it is; learn conditions never seen before."""
+    _move(r, s, m, dt)
     d = s.z.shape[1]
     strange = 0.0
     for j in range(d):
