@@ -80,9 +80,8 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
     ready, interval_ns, features, scales = r.ready, r.interval_ns, r.features, r.scales
     centre, scale, noise, matrix = r.centre, r.scale, r.noise, r.matrix
     precision, freedom, level_all, level_one = r.precision, r.freedom, r.level_all, r.level_one
-    last_ns, rows, held, gone, z = s.last_ns, s.rows, s.held, s.gone, s.z
-    residual, doubt, level, now, on = s.residual, s.doubt, s.level, s.score, s.alarm
-    busy = s.busy
+    last_ns, rows, held, gone, z, now = s.last_ns, s.rows, s.held, s.gone, s.z, s.score
+    residual, doubt, level, busy = s.residual, s.doubt, s.level, s.busy
     y = np.empty(matrix.shape[2])
     for i in range(machines.size):
         m = machines[i]
@@ -110,7 +109,7 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
                     busy[m] = _decide(r, s, m)
                 rows[m] += 1
         score[i] = now[m]
-        alarm[i] = on[m]
+        alarm[i] = s.alarm[m]
 
 
 @njit(cache=True, error_model="numpy")
