@@ -81,7 +81,7 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
     centre, scale, noise, matrix = r.centre, r.scale, r.noise, r.matrix
     precision, freedom, level_all, level_one = r.precision, r.freedom, r.level_all, r.level_one
     last_ns, rows, held, gone, z, now = s.last_ns, s.rows, s.held, s.gone, s.z, s.score
-    residual, doubt, level, busy = s.residual, s.doubt, s.level, s.busy
+    residual, doubt, level, busy, on = s.residual, s.doubt, s.level, s.busy, s.alarm
     y = np.empty(matrix.shape[2])
     for i in range(machines.size):
         m = machines[i]
@@ -109,7 +109,7 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
                     busy[m] = _decide(r, s, m)
                 rows[m] += 1
         score[i] = now[m]
-        alarm[i] = s.alarm[m]
+        alarm[i] = on[m]
 
 
 @njit(cache=True, error_model="numpy")
