@@ -37,6 +37,7 @@ def edge(config: File) -> None:
 @app.command()
 def cloud(config: File) -> None:
     """Run the gateway in the service centre."""
+    find_cache()
     from cloud.__main__ import main as run  # noqa: PLC0415 - verbs load only what they need
 
     run(config)
@@ -59,6 +60,7 @@ def demo(
     report: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
 ) -> None:
     """Run the whole product: machines break, are repaired remotely, or get a ticket."""
+    find_cache()
     from farfix.demo.run import main as run  # noqa: PLC0415 - verbs load only what they need
 
     raise typer.Exit(run(minutes, machines, seed, headless=headless, report_file=report))
@@ -75,6 +77,7 @@ def replay(
     ] = 400,
 ) -> None:
     """Send a recording through MQTT and the whole loop as if it were live."""
+    find_cache()
     from farfix.replay import main as run  # noqa: PLC0415 - verbs load only what they need
 
     raise typer.Exit(run(file, machine_type, device, speed, commissioning_rows))
@@ -112,6 +115,7 @@ def rul(
     Both files: columns unit, cycle (age) and the signals; empty where there is no value. Of ten
     machines one fails before low and one after high; high is inf from the cap on.
     """
+    find_cache()
     from farfix.rul import main as run  # noqa: PLC0415 - verbs load only what they need
 
     run(train, test, output, cap)
@@ -134,6 +138,7 @@ def score(
     level. Times are seconds or ISO 8601; a value that is empty or nan is missing. Without --warmup
     the environment variable DETECTOR_WARMUP says how many rows are learned from.
     """
+    find_cache()
     from farfix.score import main as run  # noqa: PLC0415 - verbs load only what they need
 
     run(warmup, batch)
@@ -189,7 +194,6 @@ def sign(
 
 def main() -> None:
     """Run the command line."""
-    find_cache()
     try:
         app()
     except FarfixError as error:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import factors
+from models.factors import Array
 from models.terms import MAX_TERMS
 
-Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 MAX_FEATURES = 64

@@ -21,7 +21,8 @@ WEIGHTS = np.array([0.2, 0.03, 0.004])
 """Weights of the moving averages: a jump is seen in seconds, a small shift in minutes."""
 CLIP = 12.0
 HUBER = 4.0
-"""One reading moves a moving average as if it were at most this many sigmas away from it."""
+"""One reading moves a moving average as if it were at most this many sigmas, and once more as far
+as the average itself, away from it: a spike passes, a step is followed. So does the kernel."""
 LEAST_SHIFT = 0.2
 """A steady shift by less than about this many sigmas of one reading, times the alarm level, does
 not matter in practice, however certain it is."""

@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.arrays import Array, Counts, Live, Reference
+from models.arrays import Counts, Live, Reference
+from models.factors import HUBER, Array
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums in any order; but NaN and infinity must keep their meaning."""
@@ -23,8 +24,6 @@ HELD_ROWS = 30
 """After so many rows without a value, what a signal told of others is in doubt."""
 GONE = 2.0
 """A signal that went missing may since be so many of its deviations from what is expected."""
-HUBER = 4.0
-"""One reading moves an average as if at most this many sigmas, and its own size, away from it."""
 NEVER_BEEN = 1.0
 """A prediction with more variance than this, in units of the residual's, is of conditions never
 seen; they are learned, those that commissioning has seen stay frozen."""

@@ -17,9 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from models.factors import autocorrelation_time
-
-Array = NDArray[np.float64]
+from models.factors import Array, autocorrelation_time
 
 LAGS = np.array([0.0, 8.0, 32.0, 128.0, 512.0, 2048.0])
 """Time constants in sampling intervals: every machine is slow somewhere."""
