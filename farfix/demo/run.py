@@ -33,6 +33,8 @@ READY_TIMEOUT_S = 60.0
 COMMISSIONING_LIMIT = 2.0
 """Give up when commissioning takes so many times its time."""
 LOOK_EVERY_S = 0.5
+DELIVERY_LOOKS = 20
+"""How often it is looked whether dispatch has the last tickets when time is up."""
 MAX_SPEED = 240.0
 
 
@@ -192,7 +194,12 @@ class Show:
             self._look()
             now_ns = self.clock.now_ns()
             if not waiting and self._settled(now_ns):
-                break
+                return
+            time.sleep(LOOK_EVERY_S)
+        # a ticket decided in the last moment still has its way to dispatch before it
+        for _ in range(DELIVERY_LOOKS):
+            if self._delivered():
+                return
             time.sleep(LOOK_EVERY_S)
 
     def _break(self, injection: Injection) -> None:
@@ -221,10 +228,12 @@ class Show:
 
     def _settled(self, now_ns: int) -> bool:
         details = list(self.details.values())
+        return self._delivered() and report.settled(self.script, self.truth, details, now_ns)
+
+    def _delivered(self) -> bool:
         # A ticket's key is its case; it counts when dispatch has it, not when it was decided.
-        keys = {d.case_id for d in details if d.phase == "dispatched"}
-        delivered = keys <= set(self.dispatch.tickets)
-        return delivered and report.settled(self.script, self.truth, details, now_ns)
+        keys = {d.case_id for d in self.details.values() if d.phase == "dispatched"}
+        return keys <= set(self.dispatch.tickets)
 
     def linger(self) -> None:
         """Keep everything running until Ctrl-C, so that people can look around."""
