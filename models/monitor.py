@@ -4,6 +4,7 @@ The reference is frozen after commissioning, so a fault cannot become the new no
 commissioning never saw gets weights of its own, learned from healthy visits only.
 """
 
+import math
 from enum import StrEnum
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from contract.faults import Deviation
 from contract.machines import MachineType
-from contract.telemetry import Reading
+from contract.telemetry import Quality, Reading
 from models import artefact, blame, checks, conditions, judge, recovery, reference, visits
 from models.checks import CheckResult, Checks
 from models.conditions import Conditions
@@ -53,6 +54,10 @@ class Assessment(Struct, frozen=True):
     checks: list[CheckResult]
     progress: float
     """Share of commissioning that is done, 0 to 1."""
+
+
+STATES = tuple(State)
+_QUALITY = tuple(Quality)
 
 
 class _Commissioning(Struct):
@@ -98,7 +103,9 @@ class Monitor:
         self._layout = Layout(machine)
         self._settings = settings
         self._table = blame.signatures(machine, self._layout)
+        self._signals = [s.name for s in machine.signals]
         self._state = self._fresh()
+        self._newest: Assessment | None = None
 
     def _fresh(self) -> _State:
         layout = self._layout
@@ -140,9 +147,36 @@ class Monitor:
         with np.errstate(all="ignore"):
             s = sample(self._layout, reading)
             dt_s = self._elapsed(s.time_ns)
-            if dt_s is None:
-                return self._answer(s, None)
-            return self._advance(s, dt_s)
+            found = self._answer(s, None) if dt_s is None else self._advance(s, dt_s)
+        self._newest = found
+        return found
+
+    def judge_row(
+        self, time_ns: int, values: NDArray[np.float64], quality: NDArray[np.uint8]
+    ) -> tuple[float, int]:
+        """Judge one row; rows come in order of event time, others are not judged.
+
+        Args:
+            time_ns: event time.
+            values: in order of the machine type's signals, NaN where there is none.
+            quality: a `Quality` for each, as on the wire. Of a value outside its plausible range
+                it need not say so.
+
+        Returns:
+            The score, NaN where nothing could be judged, and the state as a place in `STATES`.
+        """
+        names = self._signals
+        marks = [_QUALITY[min(q, Quality.MISSING)] for q in quality.tolist()]
+        row = dict(zip(names, values.tolist(), strict=True))
+        found = self.update(Reading(time_ns, row, dict(zip(names, marks, strict=True))))
+        return (math.nan if found.score is None else found.score), STATES.index(found.state)
+
+    def assessment(self) -> Assessment:
+        """Return everything about the newest row; nothing is judged before the first one."""
+        if self._newest is not None:
+            return self._newest
+        unknown = State.COMMISSIONING if self._state.reference is None else State.UNJUDGED
+        return Assessment(max(self._state.last_ns, 0), unknown, None, [], [], self.progress)
 
     def _elapsed(self, time_ns: int) -> float | None:
         """Return seconds since the last reading; None if it is late or doubled."""
