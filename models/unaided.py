@@ -4,17 +4,20 @@ They are watched by the fleet detector, which finds out by itself what explains 
 same face as the `Monitor` of machines that are better known.
 """
 
+import math
+
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from contract.faults import Deviation, Direction
 from contract.machines import MachineType, Role
-from contract.telemetry import Reading
+from contract.telemetry import Quality, Reading
 from models import artefact, checks
 from models.checks import Checks
 from models.fleet import Fleet
 from models.judge import MAX_DEVIATIONS
-from models.monitor import MAX_ROWS, Assessment, Monitor, State
+from models.monitor import MAX_ROWS, STATES, Assessment, Monitor, State
 from models.sample import Layout, Vector, sample
 from models.settings import DEFAULT, Settings
 
@@ -35,9 +38,29 @@ class Unaided:
         wanted = max(settings.commissioning_samples, rows)
         self._fleet = Fleet(self._layout.responses, 1, int(min(wanted, MAX_ROWS)))
         self._checks = checks.empty(self._layout)
+        self._signals = [s.name for s in machine.signals]
+        self._newest = Assessment(0, State.COMMISSIONING, None, [], [], 0.0)
+
+    def judge_row(
+        self, time_ns: int, values: NDArray[np.float64], quality: NDArray[np.uint8]
+    ) -> tuple[float, int]:
+        """Judge one row as `Monitor.judge_row` does."""
+        names = self._signals
+        row = dict(zip(names, values.tolist(), strict=True))
+        marks = [Quality(min(q, 3)) for q in quality.tolist()]
+        found = self.update(Reading(time_ns, row, dict(zip(names, marks, strict=True))))
+        return (math.nan if found.score is None else found.score), STATES.index(found.state)
+
+    def assessment(self) -> Assessment:
+        """Return everything about the newest row."""
+        return self._newest
 
     def update(self, reading: Reading) -> Assessment:
         """Judge one reading; readings come in order of event time, others are not judged."""
+        self._newest = self._update(reading)
+        return self._newest
+
+    def _update(self, reading: Reading) -> Assessment:
         with np.errstate(all="ignore"):
             s = sample(self._layout, reading)
             before = self._fleet.progress(0)
