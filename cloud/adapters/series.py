@@ -2,26 +2,53 @@
 
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 NAME_MAX = 128
 FIELDS_MAX = 512
+TAGS = ("device", "site")
+
+
+class Frame(NamedTuple):
+    """What was measured of many devices at many instants: n rows of k fields.
+
+    Rows of one measurement are best given with one and the same ``fields``: a store keeps them
+    together. A value of a row that is there already is replaced, unless the new one is NaN.
+    """
+
+    measurement: str
+    """Name of the machine type."""
+    fields: tuple[str, ...]
+    devices: list[str]
+    """Whose each row is (n)."""
+    sites: list[str]
+    """Where each device stands (n)."""
+    times_ns: NDArray[np.int64]
+    """Event time of each row (n), nanoseconds since 1970 UTC, in any order."""
+    values: NDArray[np.float64]
+    """(n, k); NaN: there is no value, and nothing is written for it."""
 
 
 class Row(Struct, frozen=True):
-    """What was measured of one device at one instant."""
+    """What was measured of one device at one instant: how a store shows what it refuses."""
 
     measurement: str
     tags: Mapping[str, str]
-    """Names whose it is; ``device`` is always among them."""
+    """Names whose it is: ``device`` and ``site``."""
     fields: Mapping[str, float | None]
-    """Numbers by name; None means that there is no value, and nothing is written for it."""
+    """Numbers by name; None means that there is no value."""
     time_ns: int
     """Event time, nanoseconds since 1970 UTC."""
+
+
+Rejected = list[tuple[Row, str]]
+"""Rows that will never be taken, each with the reason. They are not to be sent again."""
 
 
 class Points(Struct, frozen=True):
@@ -32,13 +59,13 @@ class Points(Struct, frozen=True):
 
 
 class Series(Protocol):
-    """A store of rows. One row is told from another by measurement, tags and time."""
+    """A store of rows. One row is told from another by measurement, device and time."""
 
-    def write(self, rows: list[Row]) -> list[tuple[Row, str]]:
+    def write(self, frames: Sequence[Frame]) -> Rejected:
         """Keep rows durably; a row that is there already takes the new values.
 
         Returns:
-            The rows that will never be taken, each with the reason. They are not to be sent again.
+            The rows that will never be taken.
 
         Raises:
             Unreachable: not all rows were kept; the same call may work later, and repeating it
@@ -78,50 +105,81 @@ class Series(Protocol):
         ...
 
 
-def problem(row: Row) -> str:
-    """Say why no store may take a row; empty if it may.
+def row(frame: Frame, i: int) -> Row:
+    """Return one row of a frame."""
+    values = [None if math.isnan(value) else value for value in frame.values[i].tolist()]
+    return Row(
+        frame.measurement,
+        {"device": frame.devices[i], "site": frame.sites[i]},
+        dict(zip(frame.fields, values, strict=True)),
+        int(frame.times_ns[i]),
+    )
+
+
+def sift(frames: Sequence[Frame]) -> tuple[list[Frame], Rejected]:
+    """Part rows that may be written from those that no store may take.
 
     Names are held to what InfluxDB's line protocol can carry: it has no way to write control
     characters or backslashes, and keeps ``time`` for itself.
     """
-    return next(_problems(row), "")
+    good: list[Frame] = []
+    rejected: Rejected = []
+    for frame in frames:
+        reason = next(_name_problems(frame), "")
+        bad = dict.fromkeys(range(len(frame.devices)), reason) if reason else _bad_rows(frame)
+        rejected += [(row(frame, i), why) for i, why in sorted(bad.items())]
+        if len(bad) < len(frame.devices):
+            good.append(_without(frame, bad) if bad else frame)
+    return good, rejected
 
 
-def _problems(row: Row) -> Iterator[str]:
-    if "device" not in row.tags:
-        yield "the tag device is missing"
-    if not 0 <= row.time_ns < 2**63:
-        yield f"time {row.time_ns} is outside 0 to 2^63-1"
-    values = [value for value in row.fields.values() if value is not None]
-    if not values:
-        yield "it has no values"
-    if len(row.fields) > FIELDS_MAX:
-        yield f"it has {len(row.fields)} fields, more than {FIELDS_MAX}"
-    if not all(math.isfinite(value) for value in values):
-        yield "a value is not a finite number"
-    for name in (row.measurement, *row.tags, *row.tags.values(), *row.fields):
+def _name_problems(frame: Frame) -> Iterator[str]:
+    if len(frame.fields) > FIELDS_MAX:
+        yield f"it has {len(frame.fields)} fields, more than {FIELDS_MAX}"
+    for name in (frame.measurement, *frame.fields):
         if not _writable(name):
-            yield f"{name[:NAME_MAX]!r} is no name for a measurement, tag or field"
-    if row.measurement.startswith("#"):
-        yield f"measurement {row.measurement!r} begins like a comment"
-    taken = {*row.tags, *row.fields}
-    if len(taken) < len(row.tags) + len(row.fields) or "time" in taken:
+            yield f"{name[:NAME_MAX]!r} is no name for a measurement or field"
+    if frame.measurement.startswith("#"):
+        yield f"measurement {frame.measurement!r} begins like a comment"
+    if len({*TAGS, "time", *frame.fields}) < len(TAGS) + 1 + len(frame.fields):
         yield "a name stands for two of tag, field and time"
 
 
-@lru_cache(maxsize=8192)  # the same names come in every row
+def _bad_rows(frame: Frame) -> dict[int, str]:
+    """Say of single rows why they cannot be written."""
+    found: dict[int, str] = {}
+    for names in (frame.devices, frame.sites):
+        strange = {name for name in set(names) if not _writable(name)}
+        if strange:
+            for i, name in enumerate(names):
+                if name in strange:
+                    found[i] = f"{name[:NAME_MAX]!r} is no name for a device or site"
+    for wrong, why in (
+        (np.isinf(frame.values).any(axis=1), "a value is not a finite number"),
+        (np.isnan(frame.values).all(axis=1), "it has no values"),
+        (frame.times_ns < 0, "its time is before 1970"),
+    ):
+        found.update(dict.fromkeys(np.flatnonzero(wrong).tolist(), why))
+    return found
+
+
+def _without(frame: Frame, bad: Mapping[int, str]) -> Frame:
+    kept = [i for i in range(len(frame.devices)) if i not in bad]
+    return frame._replace(
+        devices=[frame.devices[i] for i in kept],
+        sites=[frame.sites[i] for i in kept],
+        times_ns=frame.times_ns[kept],
+        values=frame.values[kept],
+    )
+
+
+@lru_cache(maxsize=8192)  # the same names come in every frame
 def _writable(name: str) -> bool:
     return (
         0 < len(name) <= NAME_MAX
         and "\\" not in name
         and not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
     )
-
-
-def sift(rows: list[Row]) -> tuple[list[Row], list[tuple[Row, str]]]:
-    """Part rows that may be written from those that may not."""
-    judged = [(row, problem(row)) for row in rows]
-    return [row for row, why in judged if not why], [(row, why) for row, why in judged if why]
 
 
 def bucket_ns(from_ns: int, to_ns: int, max_points: int) -> int:

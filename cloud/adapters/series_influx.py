@@ -8,7 +8,7 @@
 # ruff: noqa: S608 (`identifier` and `literal` quote whatever goes into a query)
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import httpx
@@ -18,7 +18,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
 from cloud.adapters import series
-from cloud.adapters.series import Points, Row
+from cloud.adapters.series import Frame, Points, Rejected, Row
 from contract.errors import Unreachable
 
 TIMEOUT_S = 10.0
@@ -33,7 +33,7 @@ Send = Callable[[str], str]
 
 
 def encode(row: Row) -> str:
-    """Return a row that has no `series.problem` as one line of the line protocol."""
+    """Return a row that passed `series.sift` as one line of the line protocol."""
     tags = "".join(f",{_escaped(k)}={_escaped(v)}" for k, v in sorted(row.tags.items()))
     fields = ",".join(
         f"{_escaped(name)}={float(value)!r}"
@@ -73,9 +73,10 @@ class InfluxSeries:
         self._close_sender()
         self._client.close()
 
-    def write(self, rows: list[Row]) -> list[tuple[Row, str]]:
+    def write(self, frames: Sequence[Frame]) -> Rejected:
         """See `series.Series.write`."""
-        good, rejected = series.sift(rows)
+        kept, rejected = series.sift(frames)
+        good = [series.row(frame, i) for frame in kept for i in range(len(frame.devices))]
         for start in range(0, len(good), LINES_MAX):
             rejected += self._write(good[start : start + LINES_MAX])
         return rejected

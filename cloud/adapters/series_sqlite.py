@@ -8,13 +8,13 @@ Its key is device and time; further tags of a row are not kept, since the list o
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from cloud.adapters import series, sqlite_file
-from cloud.adapters.series import Points, Row
+from cloud.adapters.series import Frame, Points, Rejected, Row
 from contract.errors import Unreachable
 
 EXPIRE_EVERY_NS = 60 * 10**9
@@ -51,9 +51,10 @@ class SqliteSeries:
         self._reader.close()
         self._writer.close()
 
-    def write(self, rows: list[Row]) -> list[tuple[Row, str]]:
+    def write(self, frames: Sequence[Frame]) -> Rejected:
         """See `series.Series.write`."""
-        good, rejected = series.sift(rows)
+        kept, rejected = series.sift(frames)
+        good = [series.row(frame, i) for frame in kept for i in range(len(frame.devices))]
         groups = defaultdict(list)
         for row in good:
             names = tuple(name for name, value in row.fields.items() if value is not None)
