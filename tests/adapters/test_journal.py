@@ -1,150 +1,470 @@
-"""The intake log: an acknowledgement is a promise, and the promise survives a kill."""
+"""The worker's log: an acknowledgement is a promise, and the promise survives a kill."""
 
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cloud.adapters.journal import BOOTS_PER_DEVICE_MAX, ENTRY_OVERHEAD_BYTES, Entry, Journal
-from cloud.core.intake import Position
-from contract.errors import Refused
+from cloud.adapters import journal as module
+from cloud.adapters.journal import QUARANTINE_MAX, Checkpoint, Group, Journal
+from cloud.adapters.journal_schema import GROUP_OVERHEAD_BYTES
+from contract.errors import Refused, Unreachable
+
+S = 10**9
 
 
-def entry(sequence: int, device: str = "pump-1", payload: bytes = b"{}") -> Entry:
-    return Entry(device, "north", "boot-1", sequence, 5, payload)
+def opened(path: Path, max_bytes: int = 10**9, max_age_s: float = 86_400) -> Journal:
+    return Journal(path / "worker-0-of-1" / "journal.db", max_bytes, max_age_s)
 
 
-def test_entries_come_back_byte_for_byte_and_in_order(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.db")
-    sent = [entry(i, payload=bytes([i, 0, 255, 10])) for i in range(1, 8)]
-    journal.append(sent[:3])
-    journal.append(sent[3:])
-    found = journal.read(0, 100)
-    assert [e for _, e in found] == sent
-    assert [number for number, _ in found] == sorted({number for number, _ in found})
-    assert journal.read(found[2][0], 2) == found[3:5]
-    assert journal.read(found[-1][0], 5) == []
+def prune(journal: Journal, to: int) -> None:
+    journal.save([], fed=journal.newest(), positions=(journal.newest(), b""), prune_to=to)
+
+
+def file_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / "worker-0-of-1").iterdir())
+
+
+def test_groups_come_back_byte_for_byte_and_in_order(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    assert journal.read(0, 100) == []
+    assert journal.newest() == 0
+    sent = [bytes([i, 0, 255, 10]) * 25 for i in range(1, 8)]
+    assert [journal.append(packets, 3, 5 * S + i) for i, packets in enumerate(sent)] == [
+        *range(1, 8)
+    ]
+    journal.close()
+    journal = opened(tmp_path)
+    everything = journal.read(0, 10**9)
+    assert everything == [Group(i + 1, 5 * S + i, sent[i], None) for i in range(7)]
+    assert journal.read(2, 250) == everything[2:4], "as many as fit"
+    assert journal.read(2, 1) == everything[2:3], "never nothing when there is something"
+    assert journal.read(7, 10**9) == []
+    assert journal.newest() == 7
     journal.close()
 
 
-def test_positions_are_kept_with_the_entries(tmp_path: Path) -> None:
-    position = Position(4, frozenset({7, 9}))
-    journal = Journal(tmp_path / "journal.db")
-    assert journal.position("pump-1", "boot-1") == Position()
-    journal.append([entry(4)], {("pump-1", "boot-1"): position})
+def test_scores_are_seen_at_once_and_kept_by_the_next_commit(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for i in range(3):
+        journal.append(b"packets", 1, i)
+    journal.note_scores(1, b"one")
+    journal.note_scores(2, b"two")
+    assert [group.scores for group in journal.read(0, 10**9)] == [b"one", b"two", None]
+    journal.append(b"packets", 1, 3)
+    journal.note_scores(2, b"anew")
+    journal.save([], fed=0, positions=(4, b""), prune_to=0)
+    journal.note_scores(3, b"lost")
     journal.close()
-    journal = Journal(tmp_path / "journal.db")
-    assert journal.position("pump-1", "boot-1") == position
-    assert journal.position("pump-1", "boot-2") == Position()
-    assert journal.position("pump-2", "boot-1") == Position()
+    journal = opened(tmp_path)
+    assert [group.scores for group in journal.read(0, 10**9)] == [b"one", b"anew", None, None]
+    journal.close()
+
+
+def test_many_scores_do_not_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NOTED_BYTES_MAX", 1000)
+    journal = opened(tmp_path)
+    for i in range(1, 4):
+        journal.append(b"packets", 1, i)
+    journal.note_scores(1, bytes(600))
+    journal.note_scores(2, bytes(600))
+    journal.close()
+    journal = opened(tmp_path)
+    assert [group.scores for group in journal.read(0, 10**9)] == [bytes(600), None, None]
+    journal._connection.execute("PRAGMA max_page_count = 12")
+    journal.note_scores(2, bytes(200_000))
+    with pytest.raises(Unreachable, match="full"):
+        journal.note_scores(3, b"three")
+    assert [group.scores for group in journal.read(1, 10**9)] == [bytes(200_000), None]
+    journal._connection.execute("PRAGMA max_page_count = 100000")
+    journal.note_scores(3, b"three")
+    journal.close()
+    journal = opened(tmp_path)
+    assert [group.scores for group in journal.read(1, 10**9)] == [bytes(200_000), None]
+    journal.close()
+
+
+def test_a_save_is_there_after_a_restart(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    assert (journal.fed(), journal.positions(), journal.checkpoints()) == (0, None, {})
+    for i in range(1, 5):
+        journal.append(b"packets", 1, i)
+    old, other = Checkpoint("pump-1", 1, b"old"), Checkpoint("pump-2", 2, b"other")
+    journal.save([old, other], fed=3, positions=(4, b"snapshot"), prune_to=2)
+    journal.save([Checkpoint("pump-1", 3, b"new")], fed=4, positions=(4, b"again"), prune_to=1)
+    journal.close()
+    journal = opened(tmp_path)
+    assert journal.checkpoints() == {"pump-1": Checkpoint("pump-1", 3, b"new"), "pump-2": other}
+    assert journal.positions() == (4, b"again")
+    assert journal.fed() == 4
+    assert [group.id for group in journal.read(0, 10**9)] == [3, 4]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("fed", "stands_for", "to"), [(3, 1, 2), (1, 3, 2), (4, 3, 2), (3, 4, 2), (3, 3, 4)]
+)
+def test_what_is_still_needed_cannot_be_dropped(
+    tmp_path: Path, fed: int, stands_for: int, to: int
+) -> None:
+    journal = opened(tmp_path)
+    for i in range(1, 4):
+        journal.append(b"packets", 1, i)
+    with pytest.raises(ValueError, match=f"cannot prune to {to}"):
+        journal.save([], fed=fed, positions=(stands_for, b""), prune_to=to)
+    assert len(journal.read(0, 10**9)) == 3
+    assert journal.positions() is None
     journal.close()
 
 
 def test_numbers_are_never_used_again(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.db")
-    journal.append([entry(1), entry(2)])
-    last = journal.read(0, 9)[-1][0]
-    journal.prune(last)
-    assert journal.read(0, 9) == []
+    journal = opened(tmp_path)
+    journal.append(b"one", 1, 1)
+    journal.append(b"two", 1, 2)
+    prune(journal, 2)
+    assert journal.read(0, 10**9) == []
     journal.close()
-    journal = Journal(tmp_path / "journal.db")
-    journal.append([entry(3)])
-    assert journal.read(last, 9)[0][1] == entry(3)
+    journal = opened(tmp_path)
+    assert journal.newest() == 2
+    assert journal.append(b"three", 1, 3) == 3
     journal.close()
 
 
 def test_a_full_journal_refuses_whole_groups_until_it_is_pruned(tmp_path: Path) -> None:
-    size = 1000 + ENTRY_OVERHEAD_BYTES
-    journal = Journal(tmp_path / "journal.db", max_bytes=3 * size)
-    journal.append([entry(i, payload=bytes(1000)) for i in (1, 2)])
-    group = [entry(i, payload=bytes(1000)) for i in (3, 4)]
-    with pytest.raises(Refused, match=f"{2 * size} of {3 * size} bytes"):
-        journal.append(group, {("pump-1", "boot-1"): Position(4)})
-    assert len(journal.read(0, 9)) == 2
-    assert journal.position("pump-1", "boot-1") == Position(), "nothing may be acknowledged"
-    journal.prune(journal.read(0, 1)[0][0])
-    assert journal.waiting_bytes == size
-    journal.append(group)
+    size = 1000 + GROUP_OVERHEAD_BYTES
+    journal = opened(tmp_path, max_bytes=3 * size)
+    journal.append(bytes(1000), 4, S)
+    journal.append(bytes(1000), 4, S)
+    assert journal.fill(S).share == pytest.approx(2 / 3)
+    group = bytes(1000 + size)
+    with pytest.raises(Refused, match=rf"{2 * size} of {3 * size} bytes: 9 messages are not taken"):
+        journal.append(group, 9, S, [("topic", b"payload", "reason")])
+    assert len(journal.read(0, 10**9)) == 2
+    assert journal.quarantined(9) == [], "what is not taken comes again"
+    prune(journal, 1)
+    assert journal.fill(S).bytes == size
+    journal.append(bytes(2000), 9, S)
     journal.close()
-    journal = Journal(tmp_path / "journal.db", max_bytes=3 * size)
-    assert journal.waiting_bytes == 3 * size
+    journal = opened(tmp_path, max_bytes=3 * size)
+    assert journal.fill(S).bytes == 3000 + 2 * GROUP_OVERHEAD_BYTES
     with pytest.raises(Refused):
-        journal.append([entry(5)])
+        journal.append(bytes(1000), 1, S)
+    assert journal.append(b"", 0, S, [("topic", b"payload", "reason")]) == 3
+    assert len(journal.quarantined(9)) == 1, "it has a bound of its own"
+    journal.close()
+
+
+def test_scores_take_room_too(tmp_path: Path) -> None:
+    journal = opened(tmp_path, max_bytes=2000)
+    journal.append(bytes(500), 1, S)
+    journal.note_scores(1, bytes(900))
+    journal.append(bytes(200), 1, S)
+    assert journal.fill(S).bytes == 500 + 900 + 200 + 2 * GROUP_OVERHEAD_BYTES
+    with pytest.raises(Refused):
+        journal.append(bytes(200), 1, S)
+    journal.close()
+
+
+def test_a_group_that_waits_too_long_refuses_the_next(tmp_path: Path) -> None:
+    journal = opened(tmp_path, max_age_s=60)
+    assert journal.fill(500 * S).share == 0
+    journal.append(b"packets", 1, 100 * S)
+    journal.append(b"packets", 1, 160 * S)
+    assert journal.fill(130 * S).share == pytest.approx(0.5)
+    assert journal.fill(50 * S).share < 0.01, "a clock that was set back makes nothing old"
+    for _ in range(2):
+        with pytest.raises(Refused, match="waits for 62 of 60 seconds: 7 messages are not taken"):
+            journal.append(b"packets", 7, 162 * S)
+        assert journal.fill(162 * S).share == 1
+        journal.close()
+        journal = opened(tmp_path, max_age_s=60)
+    prune(journal, 1)
+    assert journal.append(b"packets", 7, 162 * S) == 3
+    assert journal.fill(162 * S).oldest_ns == 160 * S
+    prune(journal, 3)
+    assert journal.append(b"packets", 7, 999 * S) == 4
     journal.close()
 
 
 def test_a_full_disk_is_refused_and_leaves_the_journal_whole(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.db")
-    journal.append([entry(1)], {("pump-1", "boot-1"): Position(1)})
+    journal = opened(tmp_path)
+    journal.append(b"packets", 1, 1)
+    journal.note_scores(1, b"scores")
+    before = journal.fill(1).bytes
     journal._connection.execute("PRAGMA max_page_count = 12")
-    with pytest.raises(Refused, match="full"):
-        journal.append([entry(2, payload=bytes(100_000))], {("pump-1", "boot-1"): Position(2)})
-    assert [e for _, e in journal.read(0, 9)] == [entry(1)]
-    assert journal.position("pump-1", "boot-1") == Position(1)
-    waiting = journal.waiting_bytes
+    with pytest.raises(Refused, match=r"full.*make room on the disk"):
+        journal.append(bytes(200_000), 1, 2, [("topic", b"payload", "reason")])
+    with pytest.raises(Unreachable, match="full"):
+        journal.save(
+            [Checkpoint("pump-1", 1, bytes(200_000))], fed=1, positions=(1, b""), prune_to=1
+        )
+    assert journal.read(0, 10**9) == [Group(1, 1, b"packets", b"scores")]
+    assert (journal.quarantined(9), journal.checkpoints(), journal.fed()) == ([], {}, 0)
+    assert (journal.fill(1).bytes, journal.newest()) == (before, 1)
     journal._connection.execute("PRAGMA max_page_count = 100000")
-    journal.append([entry(2)])
-    assert journal.waiting_bytes == waiting * 2
+    assert journal.append(b"packets", 1, 2) == 2
+    assert journal.fill(1).bytes == 2 * before + len(b"scores")
     journal.close()
 
 
-def test_a_sender_that_restarts_for_ever_fills_no_disk(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.db")
-    journal.append([], {("pump-2", "only"): Position(3)})
-    for i in range(100):
-        journal.append([], {("pump-1", f"boot-{i}"): Position(i + 1)})
-        journal.append([], {("pump-1", "long-lived"): Position(i + 1)})
-    kept = [i for i in range(100) if journal.position("pump-1", f"boot-{i}") != Position()]
-    assert kept == list(range(100 - BOOTS_PER_DEVICE_MAX + 1, 100))
-    assert journal.position("pump-1", "long-lived") == Position(100)
-    assert journal.position("pump-2", "only") == Position(3)
+def test_quarantined_messages_wait_with_their_reason(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append(b"packets", 1, 7, [("a/b", b"\x00\xff", "no JSON"), ("c", b"", "stranger")])
+    journal.append(b"", 0, 8, [("hostile \udcff", bytes(99_999), "x" * 99_999)])
+    found = journal.quarantined(9)
+    assert found[:2] == [(1, 7, "a/b", b"\x00\xff", "no JSON"), (2, 7, "c", b"", "stranger")]
+    assert found[2][:3] == (3, 8, "hostile \\udcff")
+    assert len(found[2][3]) == module.QUARANTINE_PAYLOAD_BYTES_MAX
+    assert len(found[2][4]) == module.QUARANTINE_TEXT_MAX
+    assert journal.quarantined(1) == found[:1]
+    journal.forget_quarantined(3)
+    journal.close()
+    journal = opened(tmp_path)
+    assert journal.quarantined(9) == []
+    journal.append(b"", 0, 9, [("d", b"", "again")])
+    assert journal.quarantined(9) == [(4, 9, "d", b"", "again")], "numbers are never used again"
+    journal.close()
+
+
+def test_a_flood_of_nonsense_fills_no_disk(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for start in range(0, 4500, 150):
+        flood = [(str(number), b"x", "nonsense") for number in range(start, start + 150)]
+        journal.append(b"", 0, 1, flood)
+    kept = [int(topic) for _, _, topic, _, _ in journal.quarantined(10**6)]
+    assert kept == list(range(4500 - QUARANTINE_MAX, 4500))
+    journal.append(b"", 0, 1, [("one", b"x", "nonsense")] * 5000)
+    assert len(journal.quarantined(10**6)) == QUARANTINE_MAX
     journal.close()
 
 
 def test_a_second_gateway_is_kept_out(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.db")
+    journal = opened(tmp_path)
     with pytest.raises(Refused, match="stop the other gateway"):
-        Journal(tmp_path / "journal.db")
+        opened(tmp_path)
     journal.close()
-    Journal(tmp_path / "journal.db").close()
+    opened(tmp_path).close()
 
 
 def test_another_file_is_not_taken_for_a_journal(tmp_path: Path) -> None:
-    (tmp_path / "journal.db").write_bytes(b"not a database " * 1000)
+    (tmp_path / "worker-0-of-1").mkdir()
+    (tmp_path / "worker-0-of-1" / "journal.db").write_bytes(b"not a database " * 1000)
     with pytest.raises(Refused, match="restore it from a backup"):
-        Journal(tmp_path / "journal.db")
+        opened(tmp_path)
 
 
-ACKNOWLEDGER = """
+def test_the_file_of_a_journal_that_is_pruned_does_not_grow(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    sizes = []
+    for i in range(300):
+        for k in range(8):
+            journal.append(bytes(1 + (i * 7919 + k * 104_729) % 60_000), 1, i)
+            journal.note_scores(journal.newest(), bytes(1 + (i * 31 + k) % 9000))
+        state = Checkpoint(f"pump-{i % 20}", journal.newest(), bytes(2000 + i % 500))
+        kept = max(0, journal.newest() - 40)
+        journal.save([state], fed=kept, positions=(journal.newest(), bytes(5000)), prune_to=kept)
+        sizes.append(file_bytes(tmp_path))
+    assert len(journal.read(0, 10**9)) == 40
+    assert max(sizes[100:]) <= 1.3 * max(sizes[:50])
+    assert sizes[-1] < 12_000_000, "of 75 MB that went through"
+    journal.close()
+
+
+def test_senders_are_heard_while_much_is_pruned(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for i in range(25):
+        journal.append(bytes(module.SLICE_BYTES), 1, i)
+    pruning = Thread(target=prune, args=(journal, 25))
+    pruning.start()
+    heard = 0
+    while pruning.is_alive():
+        journal.append(b"packets", 1, 99)
+        heard += 1
+    pruning.join()
+    assert heard >= 10, "of 25 slices"
+    assert [group.id for group in journal.read(0, 10**9)] == list(range(26, 26 + heard))
+    assert journal.fill(99).bytes == heard * (len(b"packets") + GROUP_OVERHEAD_BYTES)
+    journal.close()
+
+
+def test_many_small_groups_are_pruned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE_GROUPS", 7)
+    journal = opened(tmp_path)
+    for i in range(1, 43):
+        journal.append(b"packets", 1, i)
+    prune(journal, 41)
+    assert journal._one("SELECT count(*) FROM groups") == 1
+    prune(journal, 42)
+    assert journal._one("SELECT count(*) FROM groups") == 0
+    assert journal.fill(1).bytes == 0
+    journal.close()
+
+
+WORKER = """
 import sys
 from pathlib import Path
-from cloud.adapters.journal import Entry, Journal
-from cloud.core.intake import Position
-journal = Journal(Path(sys.argv[1]))
+from cloud.adapters.journal import Checkpoint, Journal
+journal = Journal(Path(sys.argv[1]) / "worker-0-of-1" / "journal.db", 10**9, 10**9)
 for i in range(1, 10**9):
-    entries = [Entry(f"pump-{k}", "north", "b", i, 0, b"x" * 300) for k in range(5)]
-    journal.append(entries, {(e.device, "b"): Position(i) for e in entries})
-    print(i, flush=True)
+    number = journal.append(b"%d " % i * 60, 1, i, [(str(i), b"", "reason")])
+    assert number == i
+    print("appended", i, flush=True)
+    journal.note_scores(number, b"%d" % i)
+    if i % 5 == 0:
+        state = Checkpoint("pump-1", i, b"%d" % i)
+        journal.save([state], fed=i, positions=(i, b"%d" % i), prune_to=i - 7 if i > 7 else 0)
+        print("saved", i, flush=True)
 """
 
 
-@pytest.mark.parametrize("wait_lines", [1, 37, 150])
+@pytest.mark.parametrize("wait_lines", [1, 37, 150, 301])
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, wait_lines: int) -> None:
-    path = tmp_path / "journal.db"
-    command = [sys.executable, "-c", ACKNOWLEDGER, str(path)]
+    command = [sys.executable, "-c", WORKER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         heard = [child.stdout.readline() for _ in range(wait_lines)]
         os.kill(child.pid, signal.SIGKILL)
         rest = child.stdout.read()
-    acknowledged = int("".join([*heard, rest[: rest.rfind("\n") + 1]]).split()[-1])
-    journal = Journal(path)
-    for k in range(5):
-        sequences = [e.sequence for _, e in journal.read(0, 10**9) if e.device == f"pump-{k}"]
-        contiguous = journal.position(f"pump-{k}", "b").contiguous
-        assert contiguous >= acknowledged
-        assert sequences == list(range(1, contiguous + 1)), "positions and entries disagree"
+    told = {"saved": 0}
+    for line in "".join([*heard, rest[: rest.rfind("\n") + 1]]).splitlines():
+        word, number = line.split()
+        told[word] = int(number)
+    journal = opened(tmp_path)
+    newest, fed = journal.newest(), journal.fed()
+    assert newest >= told["appended"]
+    assert told["saved"] <= fed <= told["saved"] + 5
+    groups = journal.read(0, 10**9)
+    assert [group.id for group in groups] == list(range(max(1, fed - 6), newest + 1))
+    assert all(group.packets == b"%d " % group.id * 60 for group in groups)
+    assert all(group.scores == b"%d" % group.id for group in groups if group.id < newest)
+    assert [int(row[2]) for row in journal.quarantined(10**6)] == list(range(1, newest + 1))
+    if fed:
+        state = journal.checkpoints()["pump-1"]
+        assert (state.position, state.data, journal.positions()) == (
+            fed,
+            b"%d" % fed,
+            (fed, b"%d" % fed),
+        )
+    assert journal.append(b"next", 1, newest) == newest + 1
     journal.close()
+
+
+PRUNER = """
+import sys
+from pathlib import Path
+from cloud.adapters import journal as module
+folder, module.PAUSE_S = Path(sys.argv[1]), 0.05
+journal = module.Journal(folder / "worker-0-of-1" / "journal.db", 10**9, 10**9)
+for i in range(10):
+    journal.append(bytes(module.SLICE_BYTES), 1, i)
+print("pruning", flush=True)
+journal.save([], fed=9, positions=(9, b"snapshot"), prune_to=9)
+"""
+
+
+def test_groups_are_dropped_at_once_even_if_their_space_is_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PRUNER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "pruning\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.25)
+        os.kill(child.pid, signal.SIGKILL)
+    journal = opened(tmp_path)
+    assert [group.id for group in journal.read(0, 10**9)] == [10]
+    assert journal.fill(0).oldest_ns == 9
+    assert journal.fill(0).bytes > 3 * module.SLICE_BYTES, "the kill came too late"
+    journal.save([], fed=9, positions=(9, b"snapshot"), prune_to=9)
+    assert journal.fill(0).bytes == module.SLICE_BYTES + GROUP_OVERHEAD_BYTES
+    journal.close()
+
+
+class Model(RuleBasedStateMachine):
+    """The journal against a dictionary, with restarts anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.journal = opened(Path(self.folder.name), max_bytes=3000)
+        self.groups: dict[int, Group] = {}
+        self.states: dict[str, Checkpoint] = {}
+        self.newest = self.fed = 0
+
+    @initialize()
+    def start(self) -> None:
+        assert self.journal.newest() == 0
+
+    @rule(packets=st.binary(min_size=1, max_size=900))
+    def append(self, packets: bytes) -> None:
+        used = self.journal.fill(0).bytes
+        try:
+            number = self.journal.append(packets, 1, self.newest)
+        except Refused:
+            assert used + len(packets) + GROUP_OVERHEAD_BYTES > 3000
+            return
+        assert used + len(packets) <= 3000
+        assert number == self.newest + 1
+        self.groups[number] = Group(number, self.newest, packets, None)
+        self.newest = number
+
+    @rule(back=st.integers(0, 4), data=st.binary(max_size=100))
+    def note(self, back: int, data: bytes) -> None:
+        number = self.newest - back
+        if number > 0:
+            self.journal.note_scores(number, data)
+        if number in self.groups:
+            group = self.groups[number]
+            self.groups[number] = Group(number, group.received_ns, group.packets, data)
+
+    @rule(device=st.sampled_from("abc"), data=st.binary(), share=st.floats(0, 1))
+    def save(self, device: str, data: bytes, share: float) -> None:
+        state, to = Checkpoint(device, self.newest, data), int(self.newest * share)
+        self.fed = self.newest
+        self.journal.save([state], fed=self.fed, positions=(self.newest, data), prune_to=to)
+        self.states[device] = state
+        self.groups = {number: group for number, group in self.groups.items() if number > to}
+        assert self.journal.positions() == (self.newest, data)
+
+    @precondition(lambda self: not self.unsaved_scores())
+    @rule()
+    def restart(self) -> None:
+        used = self.journal.fill(0)
+        self.journal.close()
+        self.journal = opened(Path(self.folder.name), max_bytes=3000)
+        assert self.journal.fill(0) == used, "counted and measured are the same"
+
+    def unsaved_scores(self) -> bool:
+        return bool(self.journal._noted)
+
+    @rule(after=st.integers(0, 30), max_bytes=st.integers(0, 2000))
+    def read(self, after: int, max_bytes: int) -> None:
+        found = self.journal.read(after, max_bytes)
+        wanted = [group for number, group in self.groups.items() if number > after]
+        assert found == wanted[: len(found)]
+        taken = [len(group.packets) + len(group.scores or b"") for group in wanted]
+        if len(found) > 1:
+            assert sum(taken[: len(found)]) <= max_bytes
+        if len(found) < len(wanted):
+            assert found
+            assert sum(taken[: len(found) + 1]) > max_bytes
+
+    @invariant()
+    def holds(self) -> None:
+        assert (self.journal.newest(), self.journal.fed()) == (self.newest, self.fed)
+        assert self.journal.checkpoints() == self.states
+
+    def teardown(self) -> None:
+        self.journal.close()
+        self.folder.cleanup()
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
