@@ -10,39 +10,20 @@
 What is normal for a signal is learned at commissioning from the signal itself.
 """
 
-import math
-import zlib
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from numba import njit
 from numpy.typing import NDArray
 
 from contract.machines import CheckKind
-from models.sample import Layout, Sample, Vector
+from models import checks_kernel as kernel
+from models.checks_kernel import RING, Counts, Floats, Hashes, Marks, Places
+from models.sample import Layout, Sample
 from models.settings import Settings
 
-_ONE_IN = 1e-9
-"""A number is stuck when healthy running would stand still so long by chance this rarely."""
-_LIVELY = 0.5
-"""A number that stands still more often than not is never judged by its standing still."""
-_ENVELOPE = 0.1
-"""A number that stands this share of its commissioned span outside of it may be in a state of the
-machine never seen, where it may well be still."""
-_CONTRADICTED_SIGMAS = 4.0
-"""Unless the reference knows the conditions and is this sure that the number is wrong."""
-_STEP_MARGIN = 2.0
-"""A jump counts when it is this many times the largest step of commissioning. Of noise as heavy in
-its tails as Student's t with 3 degrees of freedom, one reading in 8 times as many as commissioning
-had is one; of normal noise, none ever."""
-_SPIKES_REMEMBERED = 120.0
-"""Readings over which jumps are counted."""
-_SPIKES = 2.5
-"""So many jumps, of which each fades with time, are a loose contact: three in short order. The
-heavy-tailed noise above has them once in some 100,000 hours of a reading every 5 s."""
-_SPIKES_OVER = 1.0
-_RING = 1024
-"""Rows that are remembered to recognise a block played again; 4 kB per machine."""
+_FIRST = np.zeros(1, np.int64)
+_HOW = {how: np.array([how], np.uint8) for how in (kernel.IDLE, kernel.JUDGED)}
 
 
 class CheckResult(Struct, frozen=True):
@@ -54,223 +35,138 @@ class CheckResult(Struct, frozen=True):
     detail: str
 
 
-class Repeats(Struct):
-    """Hashes of the newest judged rows, and how the rows of now match them."""
+class _Row:
+    """One machine's numbers of one kind, one per checked signal, by name."""
 
-    ring: NDArray[np.uint32]
-    """0: nothing yet."""
-    place: int = 0
-    lag: int = 0
+    def __init__(self, array: str, place: int, kind: type[Any] | None = None) -> None:
+        self._array, self._place, self._kind = array, place, kind
+
+    def __get__(self, checks: "Checks", _: type["Checks"]) -> NDArray[Any]:
+        row: NDArray[Any] = getattr(checks, self._array)[0, self._place]
+        return row if self._kind is None else row.view(self._kind)
+
+    def __set__(self, checks: "Checks", values: NDArray[Any]) -> None:
+        getattr(checks, self._array)[0, self._place] = values
+
+
+class Repeats(NamedTuple):
+    """How the rows of now match the newest judged ones."""
+
+    lag: int
     """Now repeats what was so many rows ago; 0: nothing."""
-    run: int = 0
-    """Rows in a row that repeat at this lag."""
-    from_ns: int = 0
-    rows: int = 0
-    repeated: int = 0
-    longest: int = 0
-    limit: int = 0
-    """Rows repeated in a row that no healthy running shows; 0: repeats are normal."""
-    stale: bool = False
+    from_ns: int
+    stale: bool
 
 
 class Checks(Struct):
-    """What the checks remember, per checked signal (responses, then drivers)."""
+    """What the checks remember of machines, in flat arrays; by name, of the first one.
 
-    last: Vector
-    before: Vector
+    In each row of ``numbers``, ``counts`` and ``marks`` stands one number per checked signal
+    (responses, then drivers).
+    """
+
+    numbers: Floats
+    counts: Counts
+    marks: Marks
+    repeats_: Counts
+    ring: Hashes
+    chain: Places
+
+    last = _Row("numbers", kernel.LAST)
+    before = _Row("numbers", kernel.BEFORE)
     """The judged value before the last."""
-    run: NDArray[np.int64]
+    run = _Row("counts", kernel.RUN)
     """Judged readings since the number last changed."""
-    run_from_ns: NDArray[np.int64]
-    samples: NDArray[np.int64]
-    changes: NDArray[np.int64]
-    longest: NDArray[np.int64]
-    limit: NDArray[np.int64]
+    run_from_ns = _Row("counts", kernel.RUN_FROM_NS)
+    samples = _Row("counts", kernel.SAMPLES)
+    changes = _Row("counts", kernel.CHANGES)
+    longest = _Row("counts", kernel.LONGEST)
+    limit = _Row("counts", kernel.LIMIT)
     """Readings without change that mean stuck; 0: normally still, never judged."""
-    lowest: Vector
-    highest: Vector
+    lowest = _Row("numbers", kernel.LOWEST)
+    highest = _Row("numbers", kernel.HIGHEST)
     """Between these the signal was in commissioning."""
-    step: Vector
+    step = _Row("numbers", kernel.STEP)
     """Largest step of one reading in commissioning."""
-    jump: Vector
+    jump = _Row("numbers", kernel.JUMP)
     """A step that physics forbids; infinite until it is known."""
-    spikes: Vector
+    spikes = _Row("numbers", kernel.SPIKES)
     """Jumps there and straight back; each fades with time."""
-    bad: NDArray[np.int64]
+    bad = _Row("marks", kernel.BAD)
     """Bad readings in a row, at most as many as confirm; counts down by good ones."""
-    stuck: NDArray[np.bool_]
-    outside: NDArray[np.bool_]
-    loose: NDArray[np.bool_]
-    drifted: NDArray[np.bool_]
-    away: Vector
+    stuck = _Row("marks", kernel.STUCK, np.bool_)
+    outside = _Row("marks", kernel.OUTSIDE, np.bool_)
+    loose = _Row("marks", kernel.LOOSE, np.bool_)
+    drifted = _Row("marks", kernel.DRIFTED, np.bool_)
+    away = _Row("numbers", kernel.AWAY)
     """Last judged deviation in its own standard deviations; NaN where there is none."""
-    slow: Vector
+    slow = _Row("numbers", kernel.SLOW)
     """Mean of the deviation over the time that a real change's consequences may take."""
-    judged_ns: NDArray[np.int64]
+    judged_ns = _Row("counts", kernel.JUDGED_NS)
     """When the deviation was last judged."""
-    alone_s: Vector
+    alone_s = _Row("numbers", kernel.ALONE_S)
     """How long the signal has deviated alone."""
-    ordinary_ns: NDArray[np.int64]
+    ordinary_ns = _Row("counts", kernel.ORDINARY_NS)
     """When the deviation was last an ordinary one."""
-    offset: Vector
+    offset = _Row("numbers", kernel.OFFSET)
     """The same in the signal's unit."""
-    repeats: Repeats
+
+    @property
+    def repeats(self) -> Repeats:
+        """How the first machine's rows repeat themselves."""
+        r = self.repeats_[0]
+        return Repeats(int(r[kernel.LAG]), int(r[kernel.FROM_NS]), bool(r[kernel.STALE]))
+
+    def of(self, m: int) -> "Checks":
+        """Return machine ``m`` alone; it stays the same memory."""
+        one = slice(m, m + 1)
+        return Checks(*(array[one] for array in self.arrays()))
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Return everything, the first axis is the machine."""
+        return self.numbers, self.counts, self.marks, self.repeats_, self.ring, self.chain
 
 
-def empty(layout: Layout) -> Checks:
+def empty(layout: Layout, machines: int = 1) -> Checks:
     """Return checks before the first reading."""
-    n = len(layout.checked)
-    nowhere = np.full(n, np.nan)
-    zeros, counts = np.zeros(n), np.zeros(n, dtype=np.int64)
-    no = np.zeros(n, dtype=bool)
+    m, n = machines, len(layout.checked)
+    numbers = np.zeros((m, 11, n))
+    unknown = [kernel.LAST, kernel.BEFORE, kernel.LOWEST, kernel.HIGHEST, kernel.AWAY]
+    numbers[:, unknown] = np.nan
+    numbers[:, kernel.JUMP] = np.inf
     return Checks(
-        last=nowhere.copy(), before=nowhere.copy(), run=counts.copy(), run_from_ns=counts.copy(),
-        samples=counts.copy(), changes=counts.copy(), longest=counts.copy(), limit=counts.copy(),
-        lowest=nowhere.copy(), highest=nowhere.copy(), step=zeros.copy(),
-        jump=np.full(n, np.inf), spikes=zeros.copy(), bad=counts.copy(), stuck=no.copy(),
-        outside=no.copy(), loose=no.copy(), drifted=no.copy(), away=nowhere.copy(),
-        slow=zeros.copy(), judged_ns=counts.copy(), alone_s=zeros.copy(),
-        ordinary_ns=counts.copy(), offset=zeros.copy(),
-        repeats=Repeats(np.zeros(_RING, dtype=np.uint32)),
+        numbers, np.zeros((m, 8, n), np.int64), np.zeros((m, 5, n), np.uint8),
+        np.zeros((m, 9), np.int64), np.zeros((m, RING), np.uint32),
+        np.zeros((m, 2 * RING), np.uint16),
     )  # fmt: skip
 
 
 def advance(c: Checks, s: Sample, layout: Layout, settings: Settings, *, judged: bool) -> None:
     """Move on by one reading; ``judged`` tells whether the machine runs in a judged mode."""
-    anything = _count_range(
-        c.bad, c.outside, s.invalid, s.outside, s.raw, s.usable, settings.confirm_samples, judged
-    )
-    long = _count_still(
-        c.limit, c.last, c.before, c.run, c.run_from_ns, c.stuck, c.spikes, c.loose, c.jump,
-        s.raw, s.time_ns, judged,
+    wrong = s.invalid | s.outside if judged else s.invalid
+    grade = wrong.astype(np.int8) - ~np.isnan(s.usable)
+    how = _HOW[kernel.JUDGED if judged else kernel.IDLE]
+    confirm, stuck_ns = thresholds(settings)
+    kernel.advance(
+        c.numbers, c.counts, c.marks, c.repeats_, c.ring, c.chain, _FIRST, np.array([s.time_ns]),
+        np.asarray(s.raw[None], np.float64), grade[None], how, np.zeros(1, np.uint8), layout.low,
+        layout.high, len(layout.responses), confirm, stuck_ns,
     )  # fmt: skip
-    _repeat(c.repeats, s, settings, judged=judged and bool(anything))
-    if judged and long:
-        _find_stuck(c, s.time_ns, layout, settings)
 
 
-@njit(cache=True)
-def _count_range(  # noqa: PLR0917  # jitted: arrays one by one
-    bad: NDArray[np.int64], failing: NDArray[np.bool_], invalid: NDArray[np.bool_],
-    outside: NDArray[np.bool_], raw: Vector, usable: Vector, confirm: int, judged: bool,  # noqa: FBT001
-) -> bool:  # fmt: skip
-    """Count bad readings; a machine at rest may well read a little below zero. Any value at all?"""
-    anything = False
-    for i in range(len(bad)):
-        wrong = invalid[i] or (outside[i] and judged)
-        bad[i] = min(max(bad[i] + wrong - (not np.isnan(usable[i])), 0), confirm)
-        failing[i] = (failing[i] and bad[i] > 0) or bad[i] >= confirm
-        anything |= not np.isnan(raw[i])
-    return anything
-
-
-@njit(cache=True)
-def _count_still(  # noqa: PLR0917  # jitted: arrays one by one
-    limit: NDArray[np.int64], last: Vector, before: Vector, run: NDArray[np.int64],
-    run_from_ns: NDArray[np.int64], stuck: NDArray[np.bool_], spikes: Vector,
-    loose: NDArray[np.bool_], jump: Vector, raw: Vector, time_ns: int, judged: bool,  # noqa: FBT001  # jitted: no keywords
-) -> bool:  # fmt: skip
-    """Count jumps there and straight back and how long numbers stand still; is any too long?"""
-    which, count, long = -1, 0, False
-    for i in range(len(raw)):
-        now, old, older = raw[i], last[i], before[i]
-        there, back = old - older, now - old
-        if there * back < 0 and min(abs(there), abs(back)) > jump[i]:
-            which, count = i, count + 1
-        if not np.isnan(now):
-            if now != old:
-                stuck[i] = False
-                run[i] = -1
-                run_from_ns[i] = time_ns
-            run[i] += 1
-            before[i], last[i] = old, now
-        if judged:
-            spikes[i] *= 1 - 1 / _SPIKES_REMEMBERED
-        else:
-            run[i], run_from_ns[i] = 0, time_ns
-            before[i] = np.nan
-    if judged and count == 1:  # several at once are no loose contact of one sensor
-        spikes[which] += 1
-    for i in range(len(raw)):
-        loose[i] = spikes[i] >= (_SPIKES_OVER if loose[i] else _SPIKES)
-        long |= 0 < limit[i] <= run[i]
-    return long
-
-
-def _repeat(r: Repeats, s: Sample, settings: Settings, *, judged: bool) -> None:
-    """Look for the row among the newest ones; in sequence, so that chance does not count."""
-    row = zlib.crc32(s.raw.tobytes()) or 1
-    if r.lag and r.ring[(r.place - r.lag) % _RING] == row:
-        r.run += 1
-    else:
-        r.lag = int(_newest(r.ring, r.place, row))
-        r.run = min(r.lag, 1)
-        r.from_ns = s.time_ns
-        r.stale &= r.lag > 0
-    if not judged:
-        r.run = 0
-        return
-    r.ring[r.place] = row
-    r.place = (r.place + 1) % _RING
-    long = s.time_ns - r.from_ns >= settings.stuck_s * 1e9
-    r.stale |= 0 < r.limit <= r.run and long
-
-
-@njit(cache=True)
-def _newest(ring: NDArray[np.uint32], place: int, row: int) -> int:
-    """Return how many rows ago this row came last; 0 if not within memory."""
-    for k in range(place - 1, -1, -1):
-        if ring[k] == row:
-            return place - k
-    for k in range(len(ring) - 1, place - 1, -1):
-        if ring[k] == row:
-            return place - k + len(ring)
-    return 0
-
-
-def _find_stuck(c: Checks, time_ns: int, layout: Layout, settings: Settings) -> None:
-    """Call numbers stuck that stand still for too long while another one lives."""
-    long = (c.limit > 0) & (c.run >= c.limit)
-    long[len(layout.responses) :] = False
-    long &= time_ns - c.run_from_ns >= settings.stuck_s * 1e9
-    pegged = (c.last <= layout.low) | (c.last >= layout.high)
-    margin = _ENVELOPE * (c.highest - c.lowest)
-    usual = (c.last >= c.lowest - margin) & (c.last <= c.highest + margin)
-    usual |= np.abs(c.away) >= _CONTRADICTED_SIGMAS
-    if ((c.limit > 0) & (c.run * 4 < c.limit)).any():
-        c.stuck |= long & ~pegged & usual
+def thresholds(settings: Settings) -> tuple[int, float]:
+    """Return how many bad readings are a failure, and how many ns make a number stuck."""
+    return min(settings.confirm_samples, 255), settings.stuck_s * 1e9
 
 
 def observe(c: Checks, s: Sample) -> None:
     """Count how lively the numbers are, in commissioning, after `advance`."""
-    present = ~np.isnan(s.raw)
-    c.samples += present
-    c.changes += present & (c.run == 0)
-    c.longest = np.maximum(c.longest, c.run)
-    c.lowest = np.fmin(c.lowest, s.raw)
-    c.highest = np.fmax(c.highest, s.raw)
-    c.step = np.fmax(c.step, np.abs(c.last - c.before))
-    r = c.repeats
-    r.rows += 1
-    r.repeated += r.lag > 0
-    r.longest = max(r.longest, r.run)
+    kernel.observe(c.numbers, c.counts, c.repeats_, 0, np.asarray(s.raw[None], np.float64), 0)
 
 
 def commission(c: Checks) -> None:
     """Fix from what was observed how still a number may stand and how far it may step."""
-    still = 1 - c.changes / np.maximum(c.samples, 1)
-    c.limit = np.array([_limit(p, n) for p, n in zip(still, c.longest, strict=True)])
-    c.jump = np.where(c.step > 0, _STEP_MARGIN * c.step, np.inf)
-    r = c.repeats
-    r.limit = _limit(r.repeated / max(r.rows, 1), r.longest)
-
-
-def _limit(share: float, longest: int) -> int:
-    """Return how many repeats in a row are too many, where a share of readings repeats."""
-    if share >= _LIVELY:
-        return 0
-    chance = math.log(_ONE_IN) / math.log(max(share, 1e-3))
-    return max(math.ceil(chance), 3 * int(longest), 6)
+    kernel.commission(c.numbers, c.counts, c.repeats_, 0)
 
 
 def results(c: Checks, s: Sample, layout: Layout) -> list[CheckResult]:
