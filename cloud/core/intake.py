@@ -64,10 +64,14 @@ class Freshness(StrEnum):
 
 
 class Limits(Struct, frozen=True):
-    """How far a reading's time may be from the gateway's clock."""
+    """How far a reading's time may be from the gateway's clock, and how many may come."""
 
     late_after_s: float = 120.0
     ahead_max_s: float = 300.0
+    batches_per_s: float = 200.0
+    """What a device sends above this rate is left with it: one flood must not drown the others."""
+    burst_batches: float = 2000.0
+    """So many may come at once before the rate counts: a backlog after an outage."""
 
 
 def freshness(

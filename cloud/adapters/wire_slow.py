@@ -1,0 +1,98 @@
+"""One message at a time, by msgspec and the contract: what compiled code is not sure about."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.adapters.store import AssetRow
+from contract import codec, topics
+from contract.errors import Malformed
+from contract.machines import MachineType
+from contract.telemetry import Quality, TelemetryBatch
+from contract.topics import Channel
+
+_SIGNALS: Final = re.compile(rb'\{ *(?:"v": *1, *)?"signals": *(\[[^]]*])')
+_NO_VALUE: Final = int(Quality.MISSING)
+
+
+class Read(NamedTuple):
+    """A batch that could be read."""
+
+    batch: TelemetryBatch
+    columns: list[int]
+    """Column of each signal, -1 for one that the machine type does not have."""
+    problem: str
+    """Why it cannot be used at all."""
+    strangers: str
+    """Why part of it cannot be used."""
+
+
+def read(payload: bytes, columns: Mapping[str, int]) -> Read:
+    """Read a batch whose machine type has these signals.
+
+    Raises:
+        Malformed: it cannot be read, not even its number.
+    """
+    batch = codec.decode(payload, TelemetryBatch)
+    where = [columns.get(signal, -1) for signal in batch.signals]
+    strangers = [s for s, column in zip(batch.signals, where, strict=True) if column < 0][:5]
+    try:
+        batch.check()
+    except Malformed as error:
+        return Read(batch, where, str(error), "")
+    if max(where) < 0:
+        problem = f"none of its signals belongs to the machine type: {strangers}"
+        return Read(batch, where, problem, "")
+    reason = f"signals not of the machine type were left out: {strangers}" if strangers else ""
+    return Read(batch, where, "", reason)
+
+
+def arrays(found: Read, width: int) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Return values and quality, (ticks, width) each, of a batch without problems."""
+    batch, shape = found.batch, (len(found.batch.times_ns), width)
+    values, quality = np.full(shape, np.nan), np.full(shape, _NO_VALUE, np.uint8)
+    known = [j for j, column in enumerate(found.columns) if column >= 0]
+    there = [found.columns[j] for j in known]
+    values[:, there] = np.array(batch.values, float)[:, known]
+    if batch.quality is None:
+        quality[:, there] = 0
+    else:
+        quality[:, there] = np.array(batch.quality, np.uint8)[:, known]
+    # what is not there is neither good nor uncertain, whatever its sender says
+    quality[np.isnan(values) & (quality < Quality.BAD)] = _NO_VALUE
+    return values, quality
+
+
+def spelling(payload: bytes, signals: list[str]) -> bytes | None:
+    """Return how the list of signals is written, if compiled code can find it by these bytes."""
+    found = _SIGNALS.match(payload)
+    if found is None:
+        return None
+    try:
+        same = msgspec.json.decode(found[1]) == signals
+    except msgspec.DecodeError:
+        return None  # a bracket inside a name
+    return found[1] if same else None
+
+
+def why_unknown(topic: str, assets: Mapping[str, AssetRow]) -> str:
+    """Say why a topic is not the telemetry of one of the gateway's devices."""
+    try:
+        parsed = topics.parse(topic)
+    except Malformed as error:
+        return str(error)
+    asset = assets.get(parsed.device)
+    if asset is None:
+        return f"device {parsed.device} is not in the gateway's list of assets"
+    if asset.site != parsed.site:
+        return f"device {parsed.device} belongs to site {asset.site}, not {parsed.site}"
+    return f"channel {parsed.channel} is not {Channel.TELEMETRY}"
+
+
+def columns(machine: MachineType) -> dict[str, int]:
+    """Return the column of each signal."""
+    return {signal.name: i for i, signal in enumerate(machine.signals)}
