@@ -67,6 +67,23 @@ def demo(
 
 
 @app.command()
+def chaos(
+    samples: Annotated[
+        int, typer.Option(min=1000, max=10_000_000, help="How many to take under faults.")
+    ] = 20_000,
+    kill: Annotated[str, typer.Option(help="Whom to hit.")] = "edge,broker,cloud,store",
+    network: Annotated[str, typer.Option(help="What to do to links.")] = "lossy,partition,slow",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same faults.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Pull plugs at random while samples are taken, and prove that nothing is lost or doubled."""
+    find_cache()
+    from farfix.chaos import run  # noqa: PLC0415 - verbs load only what they need
+
+    raise typer.Exit(run.main(run.options(samples, kill, network, seed), report))
+
+
+@app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="Recorded telemetry, one row per instant.")],
     machine_type: Annotated[str, typer.Option(help="What kind of machine recorded it.")],

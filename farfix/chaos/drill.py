@@ -1,0 +1,268 @@
+"""One drill, scene by scene: start, learn, pull plugs, heal, drain, count."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import httpx
+
+from contract.errors import Unreachable
+from farfix.chaos import cases, director, plan, taken, tally
+from farfix.chaos import stand as places
+from farfix.chaos.director import Director
+from farfix.chaos.plan import Network, Plan, Program
+from farfix.chaos.programs import GROUP, MAIN, WORKER, Programs
+from farfix.chaos.proxy import Proxy
+from farfix.chaos.report import CaseReport, Report
+from farfix.chaos.screen import Progress, Screen
+from farfix.chaos.stand import Stand
+from farfix.chaos.taken import Spool
+from farfix.chaos.tally import Tally
+from farfix.chaos.watcher import Watcher, scored_counts
+from farfix.demo import report as outcomes
+from farfix.demo import script
+from farfix.demo.dispatch import Dispatch
+from farfix.demo.machines import Broken, Simulator
+from farfix.demo.script import Catalogue, Injection, Nature
+
+READY_TIMEOUT_S = 60.0
+COMMISSIONING_LIMIT = 3.0
+"""Give up when commissioning takes so many times its time."""
+STEP_S = 0.1
+STILL_S = 120.0
+"""So long nothing may move at the end before what is missing counts as lost."""
+COUNT_EVERY_S = 2.0
+SIM, CLOUD, STORE = "sim", str(Program.CLOUD), str(Program.STORE)
+
+
+@dataclass
+class Drill:
+    """A drill in progress."""
+
+    samples: int
+    """To be taken under faults."""
+    stand: Stand
+    screen: Screen
+    programs: Programs
+    proxy: Proxy
+    dispatch: Dispatch
+    watcher: Watcher
+    spools: list[Spool] = field(default_factory=list)
+    script: list[Injection] = field(default_factory=list)
+    truth: list[Broken] = field(default_factory=list)
+    plan: Plan = field(default_factory=lambda: Plan([], []))
+    director: Director | None = None
+    under_faults: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
+    """Event time of the newest reading that was taken of each device."""
+    counted: bool = False
+    """Whether the gateway counts what it scores."""
+
+    def __post_init__(self) -> None:
+        self.simulator = Simulator(self.stand.stage.control_port)
+        self.started_s = time.monotonic()
+
+    def start(self) -> None:
+        """Start every program; each agent's file is ours before it is the agent's."""
+        at, files, programs = self.stand.stage, self.stand.stage.config, self.programs
+        if self.stand.store_port:
+            config = at.folder / "influxd" / "influx.conf"
+            programs.start(STORE, "farfix.chaos.influxd", str(config))
+            programs.await_ready("the store", self._store_answers, READY_TIMEOUT_S)
+        programs.start(SIM, "firmware_sim", "--fleet", str(files[SIM]))
+        programs.await_ready("the simulator", self.simulator.ready, READY_TIMEOUT_S)
+        programs.start(CLOUD, "cloud", "--config", str(files[CLOUD]))
+        programs.await_ready("the gateway", lambda: self.watcher.looks > 0, READY_TIMEOUT_S)
+        for site in at.sites:
+            self.spools.append(Spool(self.stand.spool(site)))
+            programs.start(f"edge-{site}", "edge", "--config", str(files[f"edge-{site}"]))
+        self.screen.say(
+            f"{len(at.machines)} machines, {len(at.sites)} agents, store: {self.stand.store}, "
+            f"simulated time {at.scale.speed:g} x; console: {at.base_url}",
+            "bold",
+        )
+
+    def commission(self) -> None:
+        """Wait in peace until the gateway knows how every machine runs when healthy."""
+        limit_s = COMMISSIONING_LIMIT * script.COMMISSIONING_S / self.stand.stage.scale.speed
+        deadline_s = time.monotonic() + limit_s
+        while True:
+            self.programs.check()
+            self.watcher.check()
+            self._show("learning healthy running", taken.total(self.spools), 0)
+            machines = self.watcher.machines
+            learning = [m.device for m in machines if m.status in ("learning", "waiting")]
+            if machines and not learning:
+                return
+            if time.monotonic() > deadline_s:
+                raise Unreachable(f"commissioning does not end for {', '.join(learning)}")
+            time.sleep(STEP_S)
+
+    def play(self, kill: list[Program], network: list[Network], seed: int) -> None:
+        """Break two machines, then pull plugs until everything planned has been done."""
+        natures = [Nature.ON_SITE, Nature.REMOTE]
+        self.script = script.script(self.stand.stage.machines, self._catalogue(), seed, natures)
+        for injection in self.script:
+            self.simulator.inject(injection.device, injection.fault)
+            self.screen.say(f"{injection.device}: {injection.fault} begins", "cyan")
+        parts = {program: self._parts(program) for program in kill}
+        self.plan = plan.make(self.samples, parts, self.proxy.links, network, seed)
+        self.director = Director(self.plan, self.programs, self.proxy, self._works, self.screen.say)
+        before, began_s = taken.total(self.spools), time.monotonic()
+        while self.under_faults < self.samples or not self.director.done:
+            self.under_faults = taken.total(self.spools) - before
+            self.director.step(self.under_faults)
+            self.watcher.check()
+            rate = self.under_faults / max(time.monotonic() - began_s, 1e-9)
+            self._show("pulling plugs", self.under_faults, rate)
+            time.sleep(STEP_S)
+
+    def drain(self) -> None:
+        """Heal everything, take no more samples, and wait until all of them have arrived."""
+        self.proxy.heal()
+        self.truth = self.simulator.faults()
+        self.programs.stop(SIM)
+        moved_s, before = time.monotonic(), (0, 0, 0)
+        while time.monotonic() - moved_s < STILL_S:
+            self.programs.check()
+            self.watcher.check()
+            waiting = sum(spool.waiting() for spool in self.spools)
+            if waiting == 0:
+                self._count()
+            total = sum(self.tallies.values(), Tally())
+            now = (waiting, total.stored, total.scored)
+            if now != before:
+                moved_s, before = time.monotonic(), now
+            if total.taken and total.taken <= min(total.stored, total.scored):
+                break
+            self._show("draining", taken.total(self.spools), 0, total.stored)
+            time.sleep(COUNT_EVERY_S)
+        self._count()
+        self.watcher.await_look()
+
+    def report(self, seed: int) -> Report:
+        """Say what came of it."""
+        details = list(self.watcher.history.details.values())
+        planned = Counter(f.kind for f in self.plan.strikes)
+        planned += Counter(f.kind for f in self.plan.troubles)
+        done = self.director
+        injected = {injection.device: injection for injection in self.script}
+        tickets = self.dispatch.tickets
+        return Report(
+            seed=seed,
+            samples=self.samples,
+            under_faults=self.under_faults,
+            speed=self.stand.stage.scale.speed,
+            store=self.stand.store,
+            minutes=round((time.monotonic() - self.started_s) / 60, 2),
+            planned=dict(planned),
+            fired=dict(done.fired) if done else {},
+            sigkills=done.kills if done else 0,
+            links={link: dict(self.proxy.counts(link)) for link in self.proxy.links},
+            total=sum(self.tallies.values(), Tally()),
+            tallies=self.tallies,
+            duplicates_known=self.counted,
+            reordered=self.watcher.reordered,
+            looks=self.watcher.looks,
+            unanswered=self.watcher.unanswered,
+            faults=[
+                outcomes.fault_report(injected[b.device], b, details, tickets) for b in self.truth
+            ],
+            cases=[
+                CaseReport(
+                    case_id=d.case_id,
+                    device=d.device,
+                    phase=d.phase,
+                    ticket_key=d.ticket_key,
+                    entries=len(d.timeline),
+                )
+                for d in details
+            ],
+            events=done.events if done else [],
+            problems=self._problems(),
+            peak_rss_mb={n: round(mb, 1) for n, mb in self.programs.peak_rss_mb.items()},
+        )
+
+    def _problems(self) -> list[str]:
+        details = list(self.watcher.history.details.values())
+        found = tally.problems(self.tallies)
+        if self.watcher.reordered:
+            found.append(f"{self.watcher.reordered} times a machine's readings went backwards")
+        newest = {m.device: m.last_ns for m in self.watcher.machines}
+        found += [
+            f"{device}: the newest reading is not the newest that was taken"
+            for device, last_ns in self.newest.items()
+            if newest.get(device) != last_ns
+        ]
+        found += self.watcher.history.problems
+        found += cases.judge(self.script, self.truth, details, self.dispatch.tickets)
+        found += self.dispatch.problems() + self.programs.problems
+        if self.director is not None:
+            found += self.director.problems
+            fired = self.director.fired
+            found += [f"{kind} never fired" for kind in director.unfired(self.plan, fired)]
+        return found
+
+    def _count(self) -> None:
+        """Compare what was taken with what is stored, device by device."""
+        judged = scored_counts(self.watcher.machines)
+        self.counted = bool(judged) and None not in judged.values()
+        spool_of = {device: spool for spool in self.spools for device in spool.devices()}
+        store = places.open_store(self.stand)
+        try:
+            for machine in self.stand.stage.machines:
+                device, spool = machine.device, spool_of[machine.device]
+                readings = spool.taken(device)
+                self.newest[device] = max(readings)
+                self.tallies[device] = tally.count(
+                    readings, spool.held(device), places.stored(store, machine), judged.get(device)
+                )
+        finally:
+            store.close()
+
+    def _catalogue(self) -> Catalogue:
+        """Return the faults that end without new firmware: a drill brings none."""
+        return {
+            kind: {
+                fault: known
+                for fault, known in faults.items()
+                if not any("firmware" in cure for cure in known.cured_by)
+            }
+            for kind, faults in self.simulator.catalogue().items()
+        }
+
+    def _parts(self, program: Program) -> list[str]:
+        match program:
+            case Program.EDGE:
+                return [f"edge-{site}" for site in self.stand.stage.sites]
+            case Program.CLOUD:
+                return [MAIN, WORKER, GROUP] if self.programs.workers(CLOUD) else [MAIN]
+            case Program.BROKER | Program.STORE:
+                return [program]
+
+    def _works(self, program: Program, since_s: float) -> bool:
+        match program:
+            case Program.CLOUD:
+                return self.watcher.answered_s > since_s
+            case Program.STORE:
+                return self._store_answers()
+            case Program.EDGE:
+                return time.monotonic() > since_s + 1.0  # it says nothing; its spool is watched
+            case Program.BROKER:
+                return self.programs.broker.running()
+
+    def _store_answers(self) -> bool:
+        try:
+            url = f"http://127.0.0.1:{self.stand.store_port}/ping"
+            return httpx.get(url, timeout=1, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def _show(self, phase: str, samples: int, rate: float, stored: int | None = None) -> None:
+        left_s = (self.samples - samples) / rate if rate else None
+        waiting = sum(spool.waiting() for spool in self.spools)
+        of = self.samples if rate else samples
+        self.screen.progress(
+            Progress(phase, samples, of, waiting, stored, left_s), time.monotonic()
+        )

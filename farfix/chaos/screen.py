@@ -1,0 +1,96 @@
+"""What a drill shows while it runs: a line that changes on a terminal, plain lines elsewhere."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from msgspec import Struct
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from farfix.chaos.report import Report
+
+PLAIN_WIDTH = 150
+PLAIN_EVERY_S = 10.0
+
+
+class Progress(Struct, frozen=True):
+    """How far a drill has come."""
+
+    phase: str
+    samples: int
+    of: int
+    waiting: int
+    """Batches in the agents' spools."""
+    stored: int | None
+    """Rows in the store, once it is asked."""
+    left_s: float | None
+    """Until the samples are taken."""
+
+    def text(self) -> str:
+        """Return it as one line."""
+        line = f"{self.phase}: {self.samples} of {self.of} samples"
+        if self.left_s is not None:
+            line += f", about {self.left_s:.0f} s left"
+        line += f"; {self.waiting} batches in spools"
+        return line if self.stored is None else f"{line}; {self.stored} rows stored"
+
+
+class Screen:
+    """A line that changes on a terminal, and lines of what happens; plain lines elsewhere."""
+
+    def __init__(self, *, live: bool) -> None:
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        self.console = Console(highlight=False, soft_wrap=not live, width=width)
+        self._live = Live(console=self.console, refresh_per_second=4) if live else None
+        self._said_s = float("-inf")
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line."""
+        self.console.print(Text(text, style))
+
+    def progress(self, progress: Progress, now_s: float) -> None:
+        """Show how far it has come."""
+        if self._live is not None:
+            self._live.update(Group(Text(progress.text(), "bold")))
+        elif now_s - self._said_s >= PLAIN_EVERY_S:
+            self._said_s = now_s
+            self.say(progress.text())
+
+    def result(self, report: Report) -> None:
+        """Show what became of everything."""
+        self.console.print(_faults(report))
+        t = report.total
+        self.say(
+            f"{t.taken} samples taken, {t.acknowledged} acknowledged, {t.stored} stored, "
+            f"{t.scored} scored: {t.lost} lost, {t.duplicated} duplicated, {report.reordered} "
+            f"reordered, {t.phantom} phantom, {t.unscored} unscored. "
+            f"{report.sigkills} SIGKILLs, {report.minutes:.1f} min."
+        )
+        for case in report.cases:
+            self.say(f"Case {case.case_id}: {case.phase}, {case.entries} entries")
+        for problem in report.problems:
+            self.say(f"NOT AS IT SHOULD BE: {problem}", "bold red")
+        if not report.problems:
+            self.say("Nothing lost, nothing doubled, every case where it stood.", "bold green")
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def _faults(report: Report) -> Table:
+    table = Table("fault", "planned", "fired", title="What was done")
+    for kind, planned in report.planned.items():
+        fired = report.fired.get(kind, 0)
+        table.add_row(kind, str(planned), Text(str(fired), "green" if fired else "bold red"))
+    return table
