@@ -15,7 +15,7 @@ had values and moved in commissioning, is judged by `models.news`: alarms are mo
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -23,8 +23,9 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from contract.errors import Malformed
-from models import arrays, artefact, clocks, commission, kernel, news
+from models import arrays, artefact, clocks, commission, kernel, memory, news
 from models.arrays import Live, Reference
+from models.buffers import Buffer, plausible
 from models.clocks import Clocks
 from models.commission import LEAST_ROWS
 from models.factors import WEIGHTS, Array
@@ -33,13 +34,8 @@ from models.news import News
 MAX_WARMUP = 200_000
 """Rows kept of one machine in commissioning, at most: two days and a third at one a second."""
 
-_GREATEST = 1e100
-"""Beyond it a value is a broken word of the wire, and in commissioning taken as missing: the sum of
-its squares would overflow."""
-
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Part = TypeVar("Part", Reference, Live, Clocks, News)
 
 
 class Attribution(NamedTuple):
@@ -67,20 +63,17 @@ class _Kept(Struct):
     rows: list[Array]
 
 
-class _Buffer:
-    """Commissioning rows of one machine."""
+class Kept(Struct):
+    """Everything that a fleet remembers of one machine."""
 
-    def __init__(self, d: int) -> None:
-        self.times, self.rows, self.count = np.zeros(0, np.int64), np.zeros((0, d)), 0
-
-    def add(self, time_ns: int, row: Array) -> None:
-        if self.count == len(self.times):
-            room = max(256, self.count)
-            self.times = np.concatenate([self.times, np.zeros(room, np.int64)])
-            self.rows = np.concatenate([self.rows, np.zeros((room, self.rows.shape[1]))])
-        self.times[self.count] = time_ns
-        self.rows[self.count] = np.where(np.abs(row) <= _GREATEST, row, np.nan)
-        self.count += 1
+    state: bytes
+    """Its part of all arrays, one behind the other."""
+    news: bytes
+    """The same of the news; empty unless it has a lone signal."""
+    column: int
+    times: bytes
+    rows: bytes
+    """In commissioning: what is kept to learn from."""
 
 
 @njit(cache=True)
@@ -90,22 +83,6 @@ def _numbered(machines: Counts, count: int) -> bool:
         if not 0 <= m < count:
             return False
     return True
-
-
-def _room(array: NDArray[Any]) -> int:
-    """Return the bytes of an array in a block: whole words, as compiled code expects."""
-    return -(-array.nbytes // 8) * 8
-
-
-def _moved(part: Part, block: NDArray[np.uint8]) -> Part:
-    views: list[NDArray[Any]] = []
-    start = 0
-    for array in part:
-        view = block[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-        view[...] = array
-        views.append(view)
-        start += _room(array)
-    return type(part)(*views)
 
 
 class Fleet:
@@ -138,7 +115,7 @@ class Fleet:
         # where a machine with a lone signal is among the news, and which signal; -1: it has more
         self._place = np.arange(machines) if alone else np.full(machines, -1)
         self._column = np.zeros(machines, np.int64)
-        self._buffers = {} if alone else {m: _Buffer(len(signals)) for m in range(machines)}
+        self._buffers = {} if alone else {m: Buffer(len(signals)) for m in range(machines)}
         self._block: NDArray[np.uint8] | None = None
 
     def update(
@@ -155,18 +132,23 @@ class Fleet:
             ValueError: arrays that do not fit each other or the fleet, or machines that it has not:
                 an error of the program, never of the data.
         """
-        which, when, x = self._checked(machines, times_ns, rows)
-        if len(self.signals) == 1:
-            return news.step_many(self._news, which, when / 1e9, x[:, 0], self._warmup)
-        score, alarm = np.zeros(len(x)), np.zeros(len(x), bool)
+        score, alarm, _ = self.judge(*self._checked(machines, times_ns, rows))
+        return score, alarm
+
+    def judge(self, which: Counts, when: Counts, x: Array) -> tuple[Array, Flags, Flags]:
+        """Do the same for arrays that fit; tell also which rows were fresh: not late or doubled."""
         running, fresh = np.empty(len(x), np.int64), np.empty(len(x), bool)
         worn = clocks.straighten(self._clocks, which, when, running, fresh)
+        if len(self.signals) == 1:
+            told = news.step_many(self._news, which, when / 1e9, x[:, 0], self._warmup)
+            return *told, fresh
+        score, alarm = np.zeros(len(x)), np.zeros(len(x), bool)
         judged = self._collect(which, when, running, fresh, x) if self._buffers else None
         alone = self._place[which] >= 0 if self._news.rows.size else None
         if alone is not None and alone.any():
             own = alone if judged is None else alone & judged
             if own.all():
-                return self._tell_news(which, when, x)
+                return *self._tell_news(which, when, x), fresh
             score[own], alarm[own] = self._tell_news(which[own], when[own], x[own])
             judged = ~alone if judged is None else judged & ~alone
         if judged is None or judged.all():
@@ -178,7 +160,7 @@ class Fleet:
         if worn:
             begin = self._reference.ready & (self._clocks.running_ns > clocks.WORN_NS)
             self._clocks.running_ns[begin] = self._live.last_ns[begin] = 0
-        return score, alarm
+        return score, alarm, fresh
 
     def _checked(
         self, machines: ArrayLike, times_ns: ArrayLike, rows: ArrayLike
@@ -221,22 +203,23 @@ class Fleet:
     ) -> Flags:
         """Keep the rows of machines in commissioning; return which rows are to be judged."""
         judged = np.ones(len(rows), bool)
-        waiting = ~self._reference.ready[machines] & (self._place[machines] < 0)
-        for i in np.flatnonzero(waiting):
+        waiting = np.flatnonzero(~self._reference.ready[machines] & (self._place[machines] < 0))
+        kept = plausible(rows[waiting])
+        for row, i in zip(kept, waiting.tolist(), strict=True):
             m = int(machines[i])
             buffer = self._buffers.get(m)
             if buffer is None:  # its commissioning ended with an earlier row of this batch
                 continue
             judged[i] = False
             if fresh[i]:
-                buffer.add(int(running_ns[i]), rows[i])
+                buffer.add(int(running_ns[i]), row)
                 if buffer.count >= self._warmup:
                     self._learn(m, buffer, int(times_ns[i]) - int(running_ns[i]))
         return judged
 
-    def _learn(self, m: int, buffer: _Buffer, start_ns: int) -> None:
+    def _learn(self, m: int, buffer: Buffer, start_ns: int) -> None:
         """End commissioning, and run through it once so that all averages are where they belong."""
-        times, rows = buffer.times[: buffer.count], buffer.rows[: buffer.count]
+        times, rows = buffer.held()
         try:
             with np.errstate(all="ignore"):
                 ready = commission.learn(self._reference, m, times, rows)
@@ -245,7 +228,7 @@ class Fleet:
         usable = np.flatnonzero(self._reference.scale[m] > 0)
         if not ready or not usable.size:
             arrays.forget(self._reference, self._live, m)
-            self._buffers[m] = _Buffer(len(self.signals))
+            self._buffers[m] = Buffer(len(self.signals))
             return
         del self._buffers[m]
         if len(usable) == 1:
@@ -269,11 +252,15 @@ class Fleet:
 
     def progress(self, machine: int) -> float:
         """Return the share of commissioning that is done, 0 to 1."""
+        return (self._warmup - self.left(machine)) / self._warmup
+
+    def left(self, machine: int) -> int:
+        """Return how many rows of commissioning are left."""
         place = self._place[machine]
         if place >= 0:
-            return min(1.0, float(self._news.rows[place]) / self._warmup)
+            return max(0, self._warmup - int(self._news.rows[place]))
         buffer = self._buffers.get(machine)
-        return 1.0 if buffer is None else min(1.0, buffer.count / self._warmup)
+        return 0 if buffer is None else self._warmup - buffer.count
 
     def recommission(self, machine: int) -> None:
         """Forget one machine's reference and learn it anew, after a repair or a change of duty."""
@@ -284,7 +271,7 @@ class Fleet:
                 array[place] = fresh[0]
         if len(self.signals) > 1:
             self._place[machine] = -1
-            self._buffers[machine] = _Buffer(len(self.signals))
+            self._buffers[machine] = Buffer(len(self.signals))
 
     def attribution(self, machine: int) -> list[Attribution]:
         """Return how far each signal is from what is expected of it, largest first."""
@@ -307,7 +294,7 @@ class Fleet:
         kept = _Kept(
             self._warmup, self._reference, self._live, self._clocks, self._news, self._place,
             self._column, waiting,
-            [b.times[: b.count] for b in buffers], [b.rows[: b.count] for b in buffers],
+            [b.held()[0] for b in buffers], [b.held()[1] for b in buffers],
         )  # fmt: skip
         return artefact.pack(kept, self._made_from())
 
@@ -325,8 +312,7 @@ class Fleet:
         fleet._place, fleet._column = kept.place, kept.column
         fleet._buffers = {}
         for m, times, rows in zip(kept.waiting, kept.times, kept.rows, strict=True):
-            buffer = fleet._buffers[m] = _Buffer(len(signals))
-            buffer.times, buffer.rows, buffer.count = times, rows, len(times)
+            fleet._buffers[m] = Buffer.of(times, rows)
         return fleet
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -340,16 +326,58 @@ class Fleet:
         """Become exactly like a twin; both are past commissioning."""
         np.copyto(self.block(), other.block())
 
+    def kept(self, m: int) -> Kept:
+        """Return everything needed to go on exactly here with machine ``m``."""
+        buffer, place = self._buffers.get(m, Buffer(0)), int(self._place[m])
+        times, rows = buffer.held()
+        return Kept(
+            memory.packed(self._own(), m),
+            memory.packed(self._news, place) if place >= 0 else b"",
+            int(self._column[m]), times.tobytes(), rows.tobytes(),
+        )  # fmt: skip
+
+    def keep(self, m: int, kept: Kept) -> None:
+        """Go on with machine ``m`` where one of a fleet alike was.
+
+        Raises:
+            Malformed: it is not of a fleet alike; nothing has changed.
+        """
+        d, rows = len(self.signals), len(kept.times) // 8
+        fits = (
+            len(kept.state) == sum(map(memory.row_bytes, self._own()))
+            and len(kept.news) in (0, sum(map(memory.row_bytes, self._news)))
+            and (d > 1 or kept.news != b"")
+            and 0 <= kept.column < d
+            and (len(kept.times), len(kept.rows)) == (8 * rows, 8 * rows * d)
+            and rows < self._warmup
+        )
+        if not fits:
+            raise Malformed("saved machine is of another fleet; commission the machine anew")
+        self.recommission(m)
+        memory.fill(self._own(), m, kept.state)
+        if kept.news:
+            if d > 1:
+                self._settle_alone(m, kept.column)
+            memory.fill(self._news, int(self._place[m]), kept.news)
+        if kept.news or self._reference.ready[m]:
+            self._buffers.pop(m, None)
+        elif rows:
+            times = np.frombuffer(kept.times, np.int64).copy()
+            self._buffers[m] = Buffer.of(times, np.frombuffer(kept.rows).reshape(rows, d).copy())
+
+    def _own(self) -> tuple[NDArray[Any], ...]:
+        return *self._reference, *self._live, *self._clocks
+
     def block(self) -> NDArray[np.uint8]:
         """Return all arrays as one block of memory, to be copied at once; moves them if need be."""
         if self._block is None:
             parts = self._reference, self._live, self._clocks, self._news
-            starts = np.cumsum([0, *(sum(map(_room, part)) for part in parts)]).tolist()
+            starts = np.cumsum([0, *(sum(map(memory.room, part)) for part in parts)]).tolist()
             self._block = np.zeros(starts[-1], np.uint8)
-            self._reference = _moved(self._reference, self._block[starts[0] :])
-            self._live = _moved(self._live, self._block[starts[1] :])
-            self._clocks = _moved(self._clocks, self._block[starts[2] :])
-            self._news = _moved(self._news, self._block[starts[3] :])
+            self._reference = memory.moved(self._reference, self._block[starts[0] :])
+            self._live = memory.moved(self._live, self._block[starts[1] :])
+            self._clocks = memory.moved(self._clocks, self._block[starts[2] :])
+            self._news = memory.moved(self._news, self._block[starts[3] :])
         return self._block
 
     def _made_from(self) -> list[list[str]]:
