@@ -19,6 +19,7 @@ from pathlib import Path
 from cloud.adapters.journal import Checkpoint, Journal
 from contract.errors import Refused
 
+JOURNAL, BOARD = "journal.db", "live.board"
 WRITING = "resharding"
 _WORKER = re.compile(r"worker-(\d{1,4})-of-(\d{1,4})")
 _WRITTEN = re.compile(r"resharded-to-(\d{1,4})")
@@ -26,7 +27,12 @@ _WRITTEN = re.compile(r"resharded-to-(\d{1,4})")
 
 def journal_path(folder: Path, worker: int, workers: int) -> Path:
     """Return where a worker keeps its journal."""
-    return folder / f"worker-{worker}-of-{workers}" / "journal.db"
+    return folder / f"worker-{worker}-of-{workers}" / JOURNAL
+
+
+def board_path(folder: Path, worker: int, workers: int) -> Path:
+    """Return where a worker keeps its live board."""
+    return folder / f"worker-{worker}-of-{workers}" / BOARD
 
 
 def reshard(folder: Path, workers: int, worker_of: Callable[[str], int]) -> None:
@@ -94,13 +100,14 @@ def _write(folder: Path, workers: int, worker_of: Callable[[str], int]) -> None:
 
 def _put_in_place(folder: Path, written: Path, workers: int) -> None:
     """Take the journals in `written` for the only ones; begin again where this was interrupted."""
-    for (_, of), path in _journals(folder).items():
-        if of != workers:
+    for old in list(folder.iterdir()):
+        match = _WORKER.fullmatch(old.name)
+        if match and int(match[2]) != workers:
             # The WAL goes first: alone it could be taken for that of a later journal.
-            path.with_name("journal.db-wal").unlink(missing_ok=True)
-            path.unlink()
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            for name in (f"{JOURNAL}-wal", JOURNAL, BOARD):
+                (old / name).unlink(missing_ok=True)
+            if not any(old.iterdir()):  # what others put there stays
+                old.rmdir()
     for (worker, of), path in _journals(written).items():
         target = journal_path(folder, worker, of)
         target.parent.mkdir(exist_ok=True)
@@ -113,7 +120,7 @@ def _put_in_place(folder: Path, written: Path, workers: int) -> None:
 def _journals(folder: Path) -> dict[tuple[int, int], Path]:
     """Return the journals of each worker and number of workers."""
     found = {}
-    for path in folder.glob("worker-*-of-*/journal.db"):
+    for path in folder.glob(f"worker-*-of-*/{JOURNAL}"):
         if match := _WORKER.fullmatch(path.parent.name):
             found[int(match[1]), int(match[2])] = path
     return found

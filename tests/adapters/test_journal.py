@@ -1,17 +1,9 @@
-"""The worker's log: an acknowledgement is a promise, and the promise survives a kill."""
+"""The worker's log: what it keeps, what it drops, and what it does at its bounds."""
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cloud.adapters import journal as module
 from cloud.adapters.journal import QUARANTINE_MAX, Checkpoint, Group, Journal
@@ -264,7 +256,7 @@ def test_another_file_is_not_taken_for_a_journal(tmp_path: Path) -> None:
 def test_the_file_of_a_journal_that_is_pruned_does_not_grow(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     sizes = []
-    for i in range(300):
+    for i in range(200):
         for k in range(8):
             journal.append(bytes(1 + (i * 7919 + k * 104_729) % 60_000), 1, i)
             journal.note_scores(journal.newest(), bytes(1 + (i * 31 + k) % 9000))
@@ -273,8 +265,8 @@ def test_the_file_of_a_journal_that_is_pruned_does_not_grow(tmp_path: Path) -> N
         journal.save([state], fed=kept, positions=(journal.newest(), bytes(5000)), prune_to=kept)
         sizes.append(file_bytes(tmp_path))
     assert len(journal.read(0, 10**9)) == 40
-    assert max(sizes[100:]) <= 1.3 * max(sizes[:50])
-    assert sizes[-1] < 12_000_000, "of 75 MB that went through"
+    assert max(sizes[70:]) <= 1.3 * max(sizes[:50])
+    assert sizes[-1] < 12_000_000, "of 50 MB that went through"
     journal.close()
 
 
@@ -306,165 +298,3 @@ def test_many_small_groups_are_pruned_too(tmp_path: Path, monkeypatch: pytest.Mo
     assert journal._one("SELECT count(*) FROM groups") == 0
     assert journal.fill(1).bytes == 0
     journal.close()
-
-
-WORKER = """
-import sys
-from pathlib import Path
-from cloud.adapters.journal import Checkpoint, Journal
-journal = Journal(Path(sys.argv[1]) / "worker-0-of-1" / "journal.db", 10**9, 10**9)
-for i in range(1, 10**9):
-    number = journal.append(b"%d " % i * 60, 1, i, [(str(i), b"", "reason")])
-    assert number == i
-    print("appended", i, flush=True)
-    journal.note_scores(number, b"%d" % i)
-    if i % 5 == 0:
-        state = Checkpoint("pump-1", i, b"%d" % i)
-        journal.save([state], fed=i, positions=(i, b"%d" % i), prune_to=i - 7 if i > 7 else 0)
-        print("saved", i, flush=True)
-"""
-
-
-@pytest.mark.parametrize("wait_lines", [1, 37, 150, 301])
-def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, wait_lines: int) -> None:
-    command = [sys.executable, "-c", WORKER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        heard = [child.stdout.readline() for _ in range(wait_lines)]
-        os.kill(child.pid, signal.SIGKILL)
-        rest = child.stdout.read()
-    told = {"saved": 0}
-    for line in "".join([*heard, rest[: rest.rfind("\n") + 1]]).splitlines():
-        word, number = line.split()
-        told[word] = int(number)
-    journal = opened(tmp_path)
-    newest, fed = journal.newest(), journal.fed()
-    assert newest >= told["appended"]
-    assert told["saved"] <= fed <= told["saved"] + 5
-    groups = journal.read(0, 10**9)
-    assert [group.id for group in groups] == list(range(max(1, fed - 6), newest + 1))
-    assert all(group.packets == b"%d " % group.id * 60 for group in groups)
-    assert all(group.scores == b"%d" % group.id for group in groups if group.id < newest)
-    assert [int(row[2]) for row in journal.quarantined(10**6)] == list(range(1, newest + 1))
-    if fed:
-        state = journal.checkpoints()["pump-1"]
-        assert (state.position, state.data, journal.positions()) == (
-            fed,
-            b"%d" % fed,
-            (fed, b"%d" % fed),
-        )
-    assert journal.append(b"next", 1, newest) == newest + 1
-    journal.close()
-
-
-PRUNER = """
-import sys
-from pathlib import Path
-from cloud.adapters import journal as module
-folder, module.PAUSE_S = Path(sys.argv[1]), 0.05
-journal = module.Journal(folder / "worker-0-of-1" / "journal.db", 10**9, 10**9)
-for i in range(10):
-    journal.append(bytes(module.SLICE_BYTES), 1, i)
-print("pruning", flush=True)
-journal.save([], fed=9, positions=(9, b"snapshot"), prune_to=9)
-"""
-
-
-def test_groups_are_dropped_at_once_even_if_their_space_is_not(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PRUNER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "pruning\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            child.wait(0.25)
-        os.kill(child.pid, signal.SIGKILL)
-    journal = opened(tmp_path)
-    assert [group.id for group in journal.read(0, 10**9)] == [10]
-    assert journal.fill(0).oldest_ns == 9
-    assert journal.fill(0).bytes > 3 * module.SLICE_BYTES, "the kill came too late"
-    journal.save([], fed=9, positions=(9, b"snapshot"), prune_to=9)
-    assert journal.fill(0).bytes == module.SLICE_BYTES + GROUP_OVERHEAD_BYTES
-    journal.close()
-
-
-class Model(RuleBasedStateMachine):
-    """The journal against a dictionary, with restarts anywhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.journal = opened(Path(self.folder.name), max_bytes=3000)
-        self.groups: dict[int, Group] = {}
-        self.states: dict[str, Checkpoint] = {}
-        self.newest = self.fed = 0
-
-    @initialize()
-    def start(self) -> None:
-        assert self.journal.newest() == 0
-
-    @rule(packets=st.binary(min_size=1, max_size=900))
-    def append(self, packets: bytes) -> None:
-        used = self.journal.fill(0).bytes
-        try:
-            number = self.journal.append(packets, 1, self.newest)
-        except Refused:
-            assert used + len(packets) + GROUP_OVERHEAD_BYTES > 3000
-            return
-        assert used + len(packets) <= 3000
-        assert number == self.newest + 1
-        self.groups[number] = Group(number, self.newest, packets, None)
-        self.newest = number
-
-    @rule(back=st.integers(0, 4), data=st.binary(max_size=100))
-    def note(self, back: int, data: bytes) -> None:
-        number = self.newest - back
-        if number > 0:
-            self.journal.note_scores(number, data)
-        if number in self.groups:
-            group = self.groups[number]
-            self.groups[number] = Group(number, group.received_ns, group.packets, data)
-
-    @rule(device=st.sampled_from("abc"), data=st.binary(), share=st.floats(0, 1))
-    def save(self, device: str, data: bytes, share: float) -> None:
-        state, to = Checkpoint(device, self.newest, data), int(self.newest * share)
-        self.fed = self.newest
-        self.journal.save([state], fed=self.fed, positions=(self.newest, data), prune_to=to)
-        self.states[device] = state
-        self.groups = {number: group for number, group in self.groups.items() if number > to}
-        assert self.journal.positions() == (self.newest, data)
-
-    @precondition(lambda self: not self.unsaved_scores())
-    @rule()
-    def restart(self) -> None:
-        used = self.journal.fill(0)
-        self.journal.close()
-        self.journal = opened(Path(self.folder.name), max_bytes=3000)
-        assert self.journal.fill(0) == used, "counted and measured are the same"
-
-    def unsaved_scores(self) -> bool:
-        return bool(self.journal._noted)
-
-    @rule(after=st.integers(0, 30), max_bytes=st.integers(0, 2000))
-    def read(self, after: int, max_bytes: int) -> None:
-        found = self.journal.read(after, max_bytes)
-        wanted = [group for number, group in self.groups.items() if number > after]
-        assert found == wanted[: len(found)]
-        taken = [len(group.packets) + len(group.scores or b"") for group in wanted]
-        if len(found) > 1:
-            assert sum(taken[: len(found)]) <= max_bytes
-        if len(found) < len(wanted):
-            assert found
-            assert sum(taken[: len(found) + 1]) > max_bytes
-
-    @invariant()
-    def holds(self) -> None:
-        assert (self.journal.newest(), self.journal.fed()) == (self.newest, self.fed)
-        assert self.journal.checkpoints() == self.states
-
-    def teardown(self) -> None:
-        self.journal.close()
-        self.folder.cleanup()
-
-
-TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
