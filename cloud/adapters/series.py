@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 NAME_MAX = 128
 FIELDS_MAX = 512
 TAGS = ("device", "site")
+TIME_MAX_NS = 2**63 - 2
+"""As in InfluxDB: every time has one after it."""
 
 
 class Frame(NamedTuple):
@@ -158,6 +160,7 @@ def _bad_rows(frame: Frame) -> dict[int, str]:
         (np.isinf(frame.values).any(axis=1), "a value is not a finite number"),
         (np.isnan(frame.values).all(axis=1), "it has no values"),
         (frame.times_ns < 0, "its time is before 1970"),
+        (frame.times_ns > TIME_MAX_NS, f"its time is after {TIME_MAX_NS} ns"),
     ):
         found.update(dict.fromkeys(np.flatnonzero(wrong).tolist(), why))
     return found
