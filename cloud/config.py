@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from cloud.core.states import Mode
-from contract import machines
+from contract import machines, topics
 from contract.settings import Settings, Table, TimescaleText, TopicName, read
 
 
@@ -56,14 +56,6 @@ class AssetEntry(Table):
     address: str = ""
     tier: Literal["A", "B", "C"] = "B"
 
-    @field_validator("machine_type")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        known = machines.library()
-        if value not in known:
-            raise ValueError(f"unknown machine type {value!r}; known: {', '.join(known)}")
-        return value
-
 
 class Config(Settings):
     """Everything that the gateway reads at its start, and nothing else reads."""
@@ -73,6 +65,14 @@ class Config(Settings):
     )
 
     data_dir: Path = Path("var/cloud")
+    machine_types: Path | None = None
+    """Folder of machine types of your own, one TOML file each, beside those that ship."""
+    workers: Annotated[int, Field(ge=1, le=topics.PARTITIONS)] = 1
+    """Processes that share the telemetry by device; one takes some hundred thousand values/s."""
+    journal_max_bytes: Annotated[int, Field(ge=10_000_000)] = 4_000_000_000
+    """Of one worker: telemetry that waits for the time-series store. What is beyond stays with the
+    agents, and the console says so."""
+    journal_max_age_s: Annotated[float, Field(ge=3600)] = 7 * 86_400.0
     timescale: TimescaleText = ""
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
@@ -101,6 +101,13 @@ class Config(Settings):
         twice = {device for device in devices if devices.count(device) > 1}
         if twice:
             raise ValueError(f"assets: {', '.join(sorted(twice))} given twice")
+        known = machines.library(self.machine_types)
+        for asset in self.assets:
+            if asset.machine_type not in known:
+                raise ValueError(
+                    f"asset {asset.device}: unknown machine type {asset.machine_type!r}; "
+                    f"known: {', '.join(known)}"
+                )
         if self.webhook.url and self.webhook.secret_file is None:
             raise ValueError("webhook: a url needs a secret_file, so that dispatch can trust us")
         return self

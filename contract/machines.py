@@ -11,6 +11,8 @@ Register maps use the words of Telegraf's Modbus input: ``register``, ``address`
 import tomllib
 from enum import StrEnum
 from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -270,15 +272,31 @@ def parse(text: str, source: str) -> MachineType:
     return machine
 
 
-def library() -> dict[str, MachineType]:
-    """Return the machine types that ship with Farfix, by name."""
-    folder = resources.files("contract").joinpath("machines")
-    found = [
-        parse(entry.read_text(), f"contract/machines/{entry.name}")
+def library(folder: Path | None = None) -> dict[str, MachineType]:
+    """Return machine types by name: those that ship with Farfix, and those of a folder of yours.
+
+    Args:
+        folder: holds one ``NAME.toml`` for each type; one that ships is replaced by its namesake.
+
+    Raises:
+        Malformed: the folder cannot be read, or a file of it is wrong.
+    """
+    shipped = resources.files("contract").joinpath("machines")
+    found = _types(shipped, "contract/machines")
+    if folder is not None:
+        try:
+            found += _types(folder, str(folder))
+        except (OSError, UnicodeDecodeError) as error:
+            raise Malformed(f"machine types in {folder} cannot be read: {error}") from error
+    return {machine.name: machine for machine in found}
+
+
+def _types(folder: Traversable, name: str) -> list[MachineType]:
+    return [
+        parse(entry.read_text(), f"{name}/{entry.name}")
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(".toml")
     ]
-    return {machine.name: machine for machine in found}
 
 
 def _problems(m: MachineType) -> list[str]:

@@ -74,14 +74,12 @@ class User(Struct, frozen=True):
 class Broker:
     """A running broker; leave its ``with`` block or call `stop` to end it."""
 
-    def __init__(
-        self, kind: Kind, port: int, data_dir: Path, child: subprocess.Popen[bytes]
-    ) -> None:
+    def __init__(self, kind: Kind, port: int, data_dir: Path, command: list[str]) -> None:
         self.kind = kind
         self.url = f"mqtt://127.0.0.1:{port}"
         self.port = port
-        self._data_dir = data_dir
-        self._child = child
+        self._data_dir, self._command = data_dir, command
+        self._child = _spawn(command, data_dir)
 
     @property
     def pid(self) -> int:
@@ -99,6 +97,17 @@ class Broker:
     def running(self) -> bool:
         """Tell whether the broker still runs."""
         return self._child.poll() is None
+
+    def revive(self) -> None:
+        """Start a broker that has died again, with what it had saved.
+
+        Raises:
+            Unreachable: it did not come up.
+            Refused: its port is taken by now.
+        """
+        _free_port(self.port)
+        self._child = _spawn(self._command, self._data_dir)
+        _await_ready(self, self._data_dir / "broker.log")
 
     def stop(self) -> None:
         """End the broker; what it holds is saved where the broker can."""
@@ -157,14 +166,18 @@ def start(data_dir: Path, users: Sequence[User], port: int = 0, kind: Kind | Non
     else:
         config = _amqtt_config(data_dir, users, passwords, port)
         command = [sys.executable, "-P", "-m", "cloud.adapters.embedded_broker", str(config)]
+    broker = Broker(kind, port, data_dir, command)
+    _await_ready(broker, data_dir / "broker.log")
+    return broker
+
+
+def _spawn(command: list[str], data_dir: Path) -> subprocess.Popen[bytes]:
     with (data_dir / "broker.log").open("wb") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
     (data_dir / "broker.pid").write_text(str(child.pid))
-    broker = Broker(kind, port, data_dir, child)
-    _await_ready(broker, data_dir / "broker.log")
-    return broker
+    return child
 
 
 def _await_ready(broker: Broker, log: Path) -> None:
@@ -242,7 +255,8 @@ def _mosquitto_config(
         "persistence true",
         f"persistence_location {data_dir}/",
         f"autosave_interval {SAVE_EVERY_S}",
-        "max_queued_messages 10000",
+        "max_queued_messages 100000",
+        "max_inflight_messages 0",  # the gateway bounds what is on its way; see ADR 7
         f"max_queued_bytes {64 * 1024 * 1024}",
         f"message_size_limit {codec.MAX_MESSAGE_BYTES}",
         "log_dest stderr",

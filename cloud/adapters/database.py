@@ -118,14 +118,6 @@ quarantine = sa.Table(
     sqlite_autoincrement=True,  # numbers are never used again, so the newest counts them all
 )
 
-checkpoints = sa.Table(
-    "checkpoints",
-    metadata,
-    sa.Column("device", sa.Text, primary_key=True),
-    sa.Column("position", sa.BigInteger, nullable=False),
-    sa.Column("data", sa.LargeBinary, nullable=False),
-)
-
 models = sa.Table(
     "models",
     metadata,

@@ -1,4 +1,4 @@
-"""What the gateway has learnt: labels, saved models, and checkpoints of the machines' monitors.
+"""What the gateway has learnt: labels and saved models.
 
 A label and the models that have learnt it are saved in one transaction: after any crash a label
 that is there was learnt, and one that is not was not. Rows and errors are as in
@@ -9,20 +9,12 @@ from collections.abc import Mapping
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 
 from cloud.adapters import database as db
 from contract.tickets import Label
 
 LABELS_MAX = 10_000
 """So many labels are read at most, the newest: no model keeps as many."""
-
-
-class Checkpoint(Struct, frozen=True, kw_only=True):
-    """A device's saved model and the journal position up to which it has learned."""
-
-    position: int
-    data: bytes
 
 
 class Memory:
@@ -71,30 +63,6 @@ class Memory:
         with db.transaction(self._engine, writes=False) as connection:
             found: bytes | None = connection.execute(query).scalar_one_or_none()
         return found
-
-    def save_checkpoint(
-        self, device: str, position: int, data: bytes, models: Mapping[str, bytes]
-    ) -> None:
-        """Keep a device's model together with the journal position that it stands for.
-
-        Args:
-            device: whose.
-            position: in the journal.
-            data: the model.
-            models: further saved states, by name, that stand for the same position.
-        """
-        row = {"device": device, "position": position, "data": data}
-        with db.transaction(self._engine, writes=True) as connection:
-            db.put(connection, db.checkpoints, row)
-            _put_models(connection, models)
-
-    def checkpoint(self, device: str) -> Checkpoint | None:
-        """Return the last checkpoint of a device."""
-        table = db.checkpoints.c
-        query = sa.select(table.position, table.data).where(table.device == device)
-        with db.transaction(self._engine, writes=False) as connection:
-            found = db.fetch(connection, Checkpoint, query)
-        return found[0] if found else None
 
 
 def _put_models(connection: sa.Connection, models: Mapping[str, bytes]) -> None:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from contract import topics
 from contract.codec import MAX_MESSAGE_BYTES
 from contract.errors import Malformed, Unreachable
+from contract.topics import Channel
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,8 @@ class Link:
     """One connection that comes back. ``run`` receives, ``publish`` sends."""
 
     def __init__(self, url: str, username: str, password: str, client_id: str) -> None:
+        self.url, self.username, self.password = url, username, password
         self._address = address(url)
-        self._credentials = (username, password)
         self._client_id = client_id
         self._client: aiomqtt.Client | None = None
 
@@ -73,19 +74,18 @@ class Link:
             await asyncio.sleep(RECONNECT_S)
 
     async def _session(self) -> AsyncIterator[tuple[str, bytes]]:
-        username, password = self._credentials
         async with aiomqtt.Client(
             self._address.host,
             self._address.port,
-            username=username,
-            password=password,
+            username=self.username,
+            password=self.password,
             identifier=self._client_id,
             clean_session=False,
             tls_context=ssl.create_default_context() if self._address.tls else None,
             max_queued_incoming_messages=QUEUE_MESSAGES,
             timeout=PUBLISH_TIMEOUT_S,
         ) as client:
-            for channel in topics.FROM_PLANT:
+            for channel in (Channel.STATUS, Channel.ANSWER):  # telemetry is the workers'
                 for pattern in topics.subscriptions(channel):
                     await client.subscribe(pattern, qos=1)
             self._client = client

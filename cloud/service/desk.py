@@ -9,7 +9,9 @@ import logging
 from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec import Struct
 
+from cloud.adapters.board import Board
 from cloud.adapters.series import Series
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 from cloud.core import case as rules
@@ -42,7 +44,6 @@ from cloud.service.learning import Learning, failed_checks
 from cloud.service.lives import Lives
 from cloud.service.outbox import Announcement, DeviceCommand
 from cloud.service.parts import Parts
-from cloud.service.watch import Watch
 from cloud.web import metrics
 from cloud.web.ports import Action, Live, Notice
 from contract.commands import Answer, Command
@@ -70,16 +71,35 @@ REST_NS = 3600 * 10**9
 """After people ended a case, the same alarm opens a new one at the earliest so much later."""
 
 
+class Windows(Struct, frozen=True):
+    """What the desk sees of the gateway's other parts."""
+
+    live: Callable[[str], Live | None]
+    """The latest of a device."""
+    states: Callable[[], list[State]]
+    """Every machine's state."""
+    boards: Callable[[], list[Board]]
+    """The workers' boards, for their counters."""
+    notices: Callable[[str], list[Notice]]
+    """How a device stands out among its peers."""
+    unready: Callable[[], list[str]]
+    """What keeps the workers from their work."""
+    troubles: Callable[[], list[str]]
+    """What people should know of workers and agents."""
+
+
 class Desk:
     """Holds the open cases; what the web and the loops ask of them goes through here."""
 
-    watch: Watch
-    """Set by the gateway: the live picture."""
-
     def __init__(
-        self, parts: Parts, playbooks: Playbooks, learning: Learning, lives: Lives
+        self,
+        parts: Parts,
+        playbooks: Playbooks,
+        learning: Learning,
+        lives: Lives,
+        windows: Windows,
     ) -> None:
-        self._parts, self._playbooks = parts, playbooks
+        self._parts, self._playbooks, self._windows = parts, playbooks, windows
         self._learning, self._lives = learning, lives
         self._versions: dict[str, int] = {}
         self._open: dict[str, Case] = {}
@@ -145,13 +165,17 @@ class Desk:
                 self._begin(device, self._silence(device), now_ns)
         for case in list(self._open.values()):
             self._apply(case, Tick(self._fleet(case, now_ns)), now_ns)
-        metrics.journal_bytes.set(self._parts.journal.waiting_bytes)
+        metrics.boards.watch(self._windows.boards())
         for phase in Phase:
             count = sum(case.phase is phase for case in self._open.values())
             metrics.open_cases.labels(phase.value).set(count)
-        states = self.watch.states()
+        states = self._windows.states()
         for state in State:
             metrics.machines.labels(state.value).set(states.count(state))
+
+    def attended(self) -> list[str]:
+        """Return the devices of which every verdict matters."""
+        return [*self._open, *self._resting]
 
     def flush(self) -> None:
         """Save cases that have taken in evidence since they were saved."""
@@ -189,7 +213,7 @@ class Desk:
 
     def live(self, device: str) -> Live | None:
         """Return the latest of a device."""
-        return self.watch.live(device)
+        return self._windows.live(device)
 
     def forecast(self, device: str) -> Forecast | None:
         """Return until when a visit should be booked."""
@@ -197,11 +221,16 @@ class Desk:
 
     def notices(self, device: str) -> list[Notice]:
         """Return how a device stands out among its peers."""
-        return self.watch.peers.notices(device)
+        return self._windows.notices(device)
 
     def unready(self) -> list[str]:
         """Say what keeps the gateway from its work."""
-        return [] if self._parts.link.connected else ["the MQTT broker is not connected"]
+        unlinked = [] if self._parts.link.connected else ["the MQTT broker is not connected"]
+        return [*unlinked, *self._windows.unready()]
+
+    def troubles(self) -> list[str]:
+        """Say what people should know of the gateway and its agents."""
+        return self._windows.troubles()
 
     async def decide(self, case_id: str, action: Action, by: str, why: str) -> None:
         """Apply a person's decision.
@@ -331,7 +360,7 @@ class Desk:
                 return "announce", Announcement(case.device, _announced(case))
 
     def _asset(self, device: str) -> Asset:
-        row, live = self._parts.assets[device], self.watch.live(device)
+        row, live = self._parts.assets[device], self._windows.live(device)
         machine = self._parts.machines[row.machine_type]
         return Asset(
             device=device,

@@ -5,31 +5,37 @@ import logging
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
+import numpy as np
 import uvicorn
 
 from cloud.adapters import broker
+from cloud.adapters.broker import Broker
 from cloud.adapters.clock import PlantClock
-from cloud.adapters.journal import Journal
 from cloud.adapters.mqtt import Link, read_password
-from cloud.adapters.series_stores import open_series
+from cloud.adapters.series_stores import open_reader
+from cloud.adapters.shards import reshard
 from cloud.adapters.store import AssetRow, Store
 from cloud.config import Config
 from cloud.core import playbook
-from cloud.service.desk import Desk
-from cloud.service.feed import Feed
+from cloud.service.desk import Desk, Windows
 from cloud.service.intake import Intake
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
 from cloud.service.outbox import Outbox
 from cloud.service.parts import Parts
 from cloud.service.peers import Peers
-from cloud.service.watch import Watch
+from cloud.service.picture import Picture
+from cloud.service.workers import Said, Workers
 from cloud.web.app import create_app
+from cloud.worker import places
+from cloud.worker.messages import DayEnded, HourEnded, Quarantined, Verdict
 from contract import machines, timescale
+from contract.errors import Refused, Unreachable
 from contract.status import Status
 from contract.topics import Topic
+from models.monitor import State
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +45,21 @@ TICK_S = 0.25
 NIGHT_POLL_S = 5.0
 """Wall time between looks at whether a plant day is over."""
 
+BROKER_POLL_S = 1.0
+READY_TIMEOUT_S = 60.0
+"""Time is let pass for cases at the latest so long after the start."""
+AGENTS_MAX = 10_000
+
 
 async def run(config: Config) -> None:
     """Run the gateway until it is told to stop."""
-    with _parts(config) as parts:
-        gateway = Gateway(parts)
+    with _parts(config) as (parts, own_broker):
+        gateway = Gateway(parts, own_broker)
         await gateway.run()
 
 
 @contextmanager
-def _parts(config: Config) -> Iterator[Parts]:
+def _parts(config: Config) -> Iterator[tuple[Parts, Broker | None]]:
     """Open everything that the loops share, and close it again."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
     scale = timescale.parse(config.timescale)
@@ -56,27 +67,30 @@ def _parts(config: Config) -> Iterator[Parts]:
         clock = PlantClock(scale)
         store = Store(config.database_url or f"sqlite:///{config.data_dir / 'cases.db'}")
         stack.callback(store.close)
-        journal = Journal(config.data_dir / "journal.db")
-        stack.callback(journal.close)
-        series = open_series(config.series, config.data_dir, clock)
+        workers = config.workers
+        reshard(config.data_dir / places.WORKERS, workers, lambda d: places.owner(d, workers))
+        files = [places.series(config.data_dir, n) for n in range(config.workers)]
+        series = open_reader(config.series, files, clock)
         stack.callback(series.close)
         for entry in config.assets:
             store.put_asset(AssetRow(**entry.model_dump()))
-        known = machines.library()
-        yield Parts(
+        known = machines.library(config.machine_types)
+        link, own_broker = _link(config, stack)
+        parts = Parts(
             config=config,
             timescale=scale,
             clock=clock,
             store=store,
-            journal=journal,
             series=series,
-            link=_link(config, stack),
+            link=link,
             assets={row.device: row for row in store.assets() if row.machine_type in known},
             machines=known,
         )
+        yield parts, own_broker
 
 
-def _link(config: Config, stack: ExitStack) -> Link:
+def _link(config: Config, stack: ExitStack) -> tuple[Link, Broker | None]:
+    own = None
     url, username = config.broker.url, config.broker.username
     password = read_password(config.broker.password_file)
     if not url:
@@ -87,7 +101,7 @@ def _link(config: Config, stack: ExitStack) -> Link:
         )
         url, password = own.url, own.password(username)
         log.info("started %s at %s; agents' passwords are beside it", own.kind.value, own.url)
-    return Link(url, username, password, client_id="farfix-gateway")
+    return Link(url, username, password, client_id="farfix-gateway"), own
 
 
 class _Server(uvicorn.Server):
@@ -101,70 +115,71 @@ class _Server(uvicorn.Server):
 class Gateway:
     """All loops of one gateway, and what the web needs of them."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, own_broker: Broker | None = None) -> None:
+        self._parts, self._own_broker = parts, own_broker
         self._agents: dict[str, str] = {}
+        self._spools: dict[str, Status] = {}
         playbooks = playbook.shipped(parts.machines)
         self.lives = Lives(parts, playbooks.policy.on_site_lead_h)
         self.learning = Learning(parts, self.lives)
-        self.desk = Desk(parts, playbooks, self.learning, self.lives)
         self.peers = Peers(parts)
-        self.watch = Watch(parts, self.desk, self.lives, self.peers)
+        self.workers = Workers(parts, self._hear, self._save)
+        self.picture = Picture(self.workers, parts.assets, parts.machines)
+        self.desk = Desk(parts, playbooks, self.learning, self.lives, self._windows())
         self.intake = Intake(parts, self._on_status, self.desk.answered)
-        self.feed = Feed(parts, self.watch, self.intake.quarantine)
         self.outbox = Outbox(parts, self.desk.answered, self.learning.take)
-        self.desk.watch = self.watch
+
+    def _windows(self) -> Windows:
+        return Windows(
+            live=self.picture.live,
+            states=self.picture.states,
+            boards=self.picture.boards,
+            notices=self.peers.notices,
+            unready=self.workers.unready,
+            troubles=self._troubles,
+        )
 
     async def run(self) -> None:
-        """Run every loop until the web server is told to stop; then save what can be saved."""
+        """Run every loop until told to stop; then save what can be saved."""
         config = self._parts.config
         app = create_app(self.desk, api_token(config), config.release_key)
         server = _Server(
             uvicorn.Config(app, host=config.http_host, port=config.http_port, log_level="warning")
         )
-        while self.watch.drain():  # noqa: ASYNC110 - what was seen before the stop counts before
-            await asyncio.sleep(0)  # time is judged
         loops = [
             self._parts.link.run(self.intake.receive),
             self.intake.run(),
-            self._watch(),
             self._tick(),
             self._nights(),
-            self.feed.run(),
+            self._broker(),
             self.outbox.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         serving = asyncio.create_task(server.serve())
+        working = asyncio.create_task(self.workers.run())
         stopped = asyncio.create_task(_told_to_stop())
         try:
-            waiting = [stopped, serving, *tasks]
+            waiting = [stopped, serving, working, *tasks]
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             server.should_exit = True
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, serving, return_exceptions=True)
-            self._checkpoint()
+            await self.workers.stop()
+            await asyncio.gather(*tasks, serving, working, return_exceptions=True)
+            self._save()
         for task in done:
             task.result()  # a loop that ended by itself has failed: say why
 
-    async def _watch(self) -> None:
-        while True:
-            while self.watch.drain():  # noqa: ASYNC110 - lets the other loops have their turn
-                await asyncio.sleep(0)
-            if self.watch.checkpoint_due():
-                self._checkpoint()
-            self.intake.arrived.clear()
-            try:
-                async with asyncio.timeout(1.0):
-                    await self.intake.arrived.wait()
-            except TimeoutError:
-                continue  # look at the clock now and then even when nothing comes in
-
     async def _tick(self) -> None:
+        """Let time pass for cases, once what was seen before the start has been scored."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self.workers.ready.wait()
         while True:
-            listening = self._parts.link.connected
-            self.desk.tick(self.watch.silent_devices(listening=listening))
+            self.desk.tick(self.workers.silent())
+            self.workers.attend(self.desk.attended())
+            self.workers.settle()
             await asyncio.sleep(TICK_S)
 
     async def _nights(self) -> None:
@@ -172,29 +187,58 @@ class Gateway:
             await self.peers.night(self._parts.clock.now_ns())
             await asyncio.sleep(NIGHT_POLL_S)
 
-    def _checkpoint(self) -> None:
-        """Save cases first, then what they were judged by, then forget what needs no replay.
+    async def _broker(self) -> None:
+        """Start a broker of our own again when it has died."""
+        while True:
+            if self._own_broker is not None and not self._own_broker.running():
+                log.warning("the broker has died; starting it again")
+                try:
+                    await asyncio.to_thread(self._own_broker.revive)
+                except (Refused, Unreachable) as error:
+                    log.warning("%s; trying again", error)
+            await asyncio.sleep(BROKER_POLL_S)
 
-        Lives and peers know what they have seen; saved before the machines' positions they miss
-        nothing.
-        """
+    def _hear(self, said: Said) -> None:
+        """Act on what a worker has seen."""
+        match said:
+            case Verdict(device, assessment):
+                if assessment.state is State.ALARM:
+                    self.desk.alarm(device, assessment)
+                self.desk.evidence(device, assessment)
+            case HourEnded(device, ended):
+                self.lives.hour(device, ended)
+            case DayEnded(device, number, responses, conditions) if self.peers.comparable(device):
+                self.peers.day(device, number, (np.array(responses), np.array(conditions)))
+            case Quarantined(topic, payload, reason):
+                self.intake.quarantine(topic, payload, reason)
+
+    def _save(self) -> None:
+        """Save cases first, then what else was learnt from what the workers said."""
         self.desk.flush()
         self.lives.save()
         self.peers.save()
-        kept = min(self.watch.checkpoint(), self.feed.checkpoint())
-        self._parts.journal.prune(kept)
 
     def _on_status(self, topic: Topic, status: Status) -> None:
         """Follow an agent's word about itself and about the devices behind it."""
         if topic.device == status.agent:
             behind = [device for device, agent in self._agents.items() if agent == status.agent]
+            if len(self._spools) < AGENTS_MAX or status.agent in self._spools:
+                self._spools[status.agent] = status
         else:
             self._agents[topic.device] = status.agent
             behind = [topic.device]
         for device in behind:
-            self.watch.link(device, online=status.online)
-        if status.spool_dropped:
-            log.warning("%s had to drop %d batches", status.agent, status.spool_dropped)
+            self.picture.link(device, self._parts.clock.now_ns(), online=status.online)
+
+    def _troubles(self) -> list[str]:
+        found = self.workers.troubles()
+        for agent, status in sorted(self._spools.items()):
+            if status.spool_full:
+                found.append(
+                    f"{agent} loses telemetry, the oldest first: {status.spool_full} "
+                    f"({status.spool_dropped} batches so far)."
+                )
+        return found
 
 
 async def _told_to_stop() -> None:

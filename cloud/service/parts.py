@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from cloud.adapters.clock import PlantClock
-from cloud.adapters.journal import Journal
 from cloud.adapters.mqtt import Link
 from cloud.adapters.series import Series
 from cloud.adapters.store import AssetRow, Store
@@ -20,7 +19,6 @@ class Parts:
     timescale: Timescale
     clock: PlantClock
     store: Store
-    journal: Journal
     series: Series
     link: Link
     assets: dict[str, AssetRow]

@@ -14,15 +14,15 @@ from msgspec import Struct
 from cloud.core.evidence import NS
 from cloud.service.parts import Parts
 from cloud.web.ports import Notice
+from cloud.worker.days import DAY_NS, made_from
 from contract.errors import Malformed
 from contract.machines import MachineType
 from models import artefact, peers
-from models.peers import Day, PeerTable, Standing
-from models.sample import Layout, Sample, Vector
+from models.peers import PeerTable, Standing
+from models.sample import Layout, Vector
 
 log = logging.getLogger(__name__)
 
-DAY_NS = 86400 * NS
 GRACE_NS = 3600 * NS
 """A day is compared so long after its end: a spool that had to wait gets its chance."""
 PEERS_MAX = 100
@@ -31,34 +31,6 @@ grows with the cube of their number (1 s for 100)."""
 
 Group = tuple[str, str]
 """Machine type and site."""
-
-
-class Today(Struct):
-    """A machine's day under way."""
-
-    number: int
-    """Days since 1970; -1 before the first."""
-    day: Day
-
-
-def begin(layout: Layout, number: int = -1) -> Today:
-    """Return a day without readings."""
-    return Today(number, peers.start(layout))
-
-
-def add(today: Today, s: Sample, layout: Layout) -> tuple[int, tuple[Vector, Vector]] | None:
-    """Take in a judged reading, in place; return the day before it, summed up, if it is over.
-
-    A reading from an earlier day changes nothing.
-    """
-    number, ended = s.time_ns // DAY_NS, None
-    if number > today.number:
-        if today.number >= 0:
-            ended = today.number, peers.summarise(today.day)
-        today.number, today.day = number, peers.start(layout)
-    if number == today.number:
-        peers.add(today.day, s, layout)
-    return ended
 
 
 class _Known(Struct):
@@ -86,7 +58,7 @@ class Peers:
         saved = self._memory.model(_name(group))
         if saved is not None:
             try:
-                known = artefact.unpack(saved, _Known, _made_from(layout))
+                known = artefact.unpack(saved, _Known, made_from(layout))
             except Malformed as error:
                 log.warning("days of %s at %s are recorded anew: %s", *group, error)
             else:
@@ -147,7 +119,7 @@ class Peers:
         if self._dirty:
             self._memory.put_models(
                 {
-                    _name(g): artefact.pack(self._known[g], _made_from(self._layouts[g[0]]))
+                    _name(g): artefact.pack(self._known[g], made_from(self._layouts[g[0]]))
                     for g in self._dirty
                 }
             )
@@ -180,22 +152,3 @@ def _title(machine: MachineType, name: str) -> str:
 
 def _name(group: Group) -> str:
     return f"peers/{group[0]}/{group[1]}"
-
-
-def _made_from(layout: Layout) -> list[list[str]]:
-    return [["peers"], *layout.fingerprint()]
-
-
-def save_day(today: Today, layout: Layout) -> bytes:
-    """Return the day under way as bytes."""
-    return artefact.pack(today, _made_from(layout))
-
-
-def restore_day(data: bytes | None, layout: Layout) -> Today:
-    """Go on with a saved day; one that does not fit begins anew."""
-    if data is not None:
-        try:
-            return artefact.unpack(data, Today, _made_from(layout))
-        except Malformed as error:
-            log.warning("the day under way is recorded anew: %s", error)
-    return begin(layout)

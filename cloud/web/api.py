@@ -107,6 +107,10 @@ def _fleet_routes(router: APIRouter, desk: Desk, views: Views) -> None:
             f"The type of machine {device!r} is not known here.",
         )
 
+    @router.get("/troubles", tags=["operation"], summary="What people should know of the gateway")
+    def read_troubles() -> list[str]:
+        return desk.troubles()
+
     @router.get("/quarantine", tags=["fleet"], summary="Messages that were refused, and why")
     def read_quarantine() -> list[QuarantineEntry]:
         return views.quarantine()

@@ -80,6 +80,9 @@ class Desk(Protocol):
     def unready(self) -> list[str]:
         """Say in sentences what keeps the gateway from its work; empty when it is ready."""
 
+    def troubles(self) -> list[str]:
+        """Say in sentences what people should know: full logs, floods, lost telemetry."""
+
     async def decide(self, case_id: str, action: Action, by: str, why: str) -> None:
         """Apply a person's decision to a case.
 

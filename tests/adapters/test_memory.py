@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from cloud.adapters.memory import Checkpoint, Memory
+from cloud.adapters.memory import Memory
 from cloud.adapters.store import Store
 from contract.faults import Deviation, Direction
 from contract.tickets import FailedCheck, Label
@@ -73,12 +73,3 @@ def test_a_label_and_the_models_that_learnt_it_are_saved_together(memory: Memory
         memory.put_label(label("c2", "wear"), {"a": b"3", None: b"4"})  # type: ignore[dict-item]
     assert memory.label("c2", "closing_report") is None
     assert memory.model("a") == b"\x002"
-
-
-def test_checkpoints_move_on(memory: Memory) -> None:
-    assert memory.checkpoint("pump-1") is None
-    memory.save_checkpoint("pump-1", 5, b"\x00model", {})
-    memory.save_checkpoint("pump-1", 2**40, b"better", {"hour/pump-1": b"h"})
-    memory.save_checkpoint("pump-2", 1, b"", {})
-    assert memory.checkpoint("pump-1") == Checkpoint(position=2**40, data=b"better")
-    assert memory.model("hour/pump-1") == b"h"

@@ -10,20 +10,17 @@ import msgspec
 import pytest
 
 from cloud.adapters.clock import PlantClock
-from cloud.adapters.journal import Journal
 from cloud.adapters.mqtt import Link
 from cloud.adapters.series_sqlite import SqliteSeries
 from cloud.adapters.store import AssetRow, OutboxRow, OutboxState, Store
 from cloud.config import Config
 from cloud.core import playbook
 from cloud.core.states import Mode, Phase
-from cloud.service.desk import Desk
+from cloud.service.desk import Desk, Windows
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
 from cloud.service.outbox import DeviceCommand, Outbox
 from cloud.service.parts import Parts
-from cloud.service.peers import Peers
-from cloud.service.watch import Watch
 from contract import machines
 from contract.commands import Answer, AnswerStatus
 from contract.errors import Refused
@@ -37,6 +34,14 @@ from models.checks import CheckResult
 from models.monitor import Assessment, State
 
 DEVICE = "pump-1"
+NOTHING_SEEN = Windows(
+    live=lambda _: None,
+    states=list,
+    boards=list,
+    notices=lambda _: [],
+    unready=list,
+    troubles=list,
+)
 SPEED = 600.0
 """A plant minute takes a tenth of a second here."""
 
@@ -54,23 +59,20 @@ def parts(folder: Path, mode: Mode | None = Mode.AUTO, **config: object) -> Iter
         timescale=scale,
         clock=clock,
         store=Store(f"sqlite:///{folder / 'cases.db'}"),
-        journal=Journal(folder / "journal.db"),
         series=SqliteSeries(folder / "telemetry.db", 30, clock.now_ns),
         link=Link("mqtt://127.0.0.1:1", "", "", "test"),
         assets={DEVICE: asset},
         machines=known,
     )
     yield made
-    for part in (made.store, made.journal, made.series):
+    for part in (made.store, made.series):
         part.close()
 
 
 def desk_of(made: Parts, learning: Learning | None = None) -> Desk:
     books = playbook.shipped(made.machines)
     lives = Lives(made, books.policy.on_site_lead_h)
-    desk = Desk(made, books, learning or Learning(made, lives), lives)
-    desk.watch = Watch(made, desk, lives, Peers(made))
-    return desk
+    return Desk(made, books, learning or Learning(made, lives), lives, NOTHING_SEEN)
 
 
 def learning_of(made: Parts) -> Learning:

@@ -63,6 +63,7 @@ class WorldDesk:
         self.series: Series = SqliteSeries(folder / "series.db", 30.0, self.now_ns)
         self.lives: dict[str, Live] = {}
         self.problems: list[str] = []
+        self.worries: list[str] = []
         self.forecasts: dict[str, Forecast] = {}
         self.warnings: dict[str, list[Notice]] = {}
         self.playbooks = playbook.shipped(self.machines)
@@ -88,6 +89,9 @@ class WorldDesk:
 
     def unready(self) -> list[str]:
         return self.problems
+
+    def troubles(self) -> list[str]:
+        return self.worries
 
     async def decide(self, case_id: str, action: Action, by: str, why: str) -> None:
         events: dict[Action, Event] = {

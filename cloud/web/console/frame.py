@@ -47,8 +47,14 @@ def frame(desk: Desk, here: str, title: str) -> Iterator[None]:
             speed = f"{desk.timescale.speed:g}"
             Text(f"Simulated time: {speed}x. All times and waits are the plant's.")
 
+    with box("banner trouble").props('role="alert"') as alert, box("banner-in"):
+        ui.icon("warning")
+        trouble = Text("")
+
     def tick() -> None:
         clock.text = words.utc(desk.now_ns())
+        trouble.text = " ".join(desk.troubles())
+        alert.visible = bool(trouble.text)
 
     tick()
     ui.timer(BEAT_S, tick)

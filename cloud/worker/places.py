@@ -1,0 +1,29 @@
+"""Which worker owns a device, and where it keeps what it knows."""
+
+from pathlib import Path
+
+from cloud.adapters.shards import journal_path
+from contract import topics
+
+WORKERS = "workers"
+"""Folder of all workers within the gateway's data."""
+
+
+def owner(device: str, workers: int) -> int:
+    """Return the number of the worker that owns a device; its subscriptions agree."""
+    return topics.partition(device) % workers
+
+
+def journal(data_dir: Path, worker: int, workers: int) -> Path:
+    """Return a worker's journal."""
+    return journal_path(data_dir / WORKERS, worker, workers)
+
+
+def board(data_dir: Path, worker: int, workers: int) -> Path:
+    """Return a worker's live board, beside its journal."""
+    return journal(data_dir, worker, workers).with_name("live.board")
+
+
+def series(data_dir: Path, worker: int) -> Path:
+    """Return where a worker keeps telemetry if the gateway uses the embedded store."""
+    return data_dir / f"telemetry-{worker}.db"

@@ -1,0 +1,308 @@
+"""From readings to verdicts: every machine's detector, in order of arrival, across restarts.
+
+Healthy readings of machines that nobody attends stay in arrays. After a crash the journal is
+scored again from each machine's checkpoint; evidence that a case has seen before is older than its
+newest and acts on nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from cloud.adapters.board import Board
+from cloud.adapters.journal import Checkpoint
+from cloud.adapters.store import AssetRow
+from cloud.adapters.wire import Rows
+from cloud.core.intake import Limits
+from cloud.worker.messages import Verdict
+from cloud.worker.order import BEHIND, LIVE, sort_out
+from cloud.worker.sums import Sums
+from contract.errors import Malformed
+from contract.machines import MachineType
+from models.monitor import State
+from models.settings import Settings
+from models.watchers import Watchers
+
+LEAP_POLLS = 5
+"""A reading is missing when so many polls have brought none; a shorter gap is no outage."""
+STATES = tuple(State)
+ALARM, HEALTHY = STATES.index(State.ALARM), STATES.index(State.HEALTHY)
+UNSCORED = 255
+
+Counts = NDArray[np.int64]
+Emit = Callable[[msgspec.Struct], None]
+
+
+class Scores(NamedTuple):
+    """What the detectors made of a group's readings, in its order."""
+
+    score: NDArray[np.float64]
+    """1.0 is the alarm level; NaN where nothing was judged."""
+    alarm: NDArray[np.uint8]
+    """1 in alarm, 0 not, `UNSCORED` for a reading that came too late for any detector."""
+
+    def pack(self) -> bytes:
+        """Return the scores as the journal keeps them."""
+        return self.score.astype("<f8").tobytes() + self.alarm.tobytes()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Scores":
+        """Read `pack` back."""
+        count = len(data) // 9
+        alarm = np.frombuffer(data, np.uint8, count, count * 8)
+        return cls(np.frombuffer(data, "<f8", count), alarm)
+
+
+def some_of(rows: Rows, which: Counts) -> Rows:
+    """Return some of the readings, in the order in which they are named."""
+    return Rows(
+        rows.device[which],
+        rows.times_ns[which],
+        rows.values[which],
+        rows.quality[which],
+        rows.historical[which],
+    )
+
+
+class _Kept(Struct):
+    """One machine's part of a checkpoint."""
+
+    machine_type: str
+    newest_ns: int
+    scored: int
+    past_newest_ns: int
+    past_until_ns: int
+    watcher: bytes
+    past: bytes
+    sums: bytes
+
+
+class Kind:
+    """All machines of one type in this worker."""
+
+    def __init__(self, machine: MachineType, members: Counts, settings: Settings) -> None:
+        self.machine, self.members, self._settings = machine, members, settings
+        self.watchers = Watchers(machine, len(members), settings)
+        self._past: Watchers | None = None
+
+    @property
+    def past(self) -> Watchers:
+        """Detectors as they were before an outage, to score what it held back; made when needed."""
+        if self._past is None:
+            self._past = Watchers(self.machine, len(self.members), self._settings)
+        return self._past
+
+
+class Watch:
+    """All detectors of this worker."""
+
+    def __init__(
+        self,
+        assets: Mapping[str, AssetRow],
+        machines: Mapping[str, MachineType],
+        settings: Settings,
+        board: Board,
+        emit: Emit,
+    ) -> None:
+        self.devices = sorted(assets)
+        self.assets = [assets[device] for device in self.devices]
+        self._board, self._emit = board, emit
+        count = len(self.devices)
+        types = sorted({asset.machine_type for asset in self.assets})
+        self.kind_of = np.array([types.index(a.machine_type) for a in self.assets], np.int64)
+        members = [np.flatnonzero(self.kind_of == k) for k in range(len(types))]
+        self.kinds = [Kind(machines[t], m, settings) for t, m in zip(types, members, strict=True)]
+        self._local = np.zeros(count, np.int64)
+        for kind in self.kinds:
+            self._local[kind.members] = np.arange(len(kind.members))
+        late_ns = int(Limits().late_after_s * 1e9)
+        polls = [machines[a.machine_type].poll_interval_s for a in self.assets]
+        self._leap_ns = np.array([max(late_ns, int(LEAP_POLLS * p * 1e9)) for p in polls], np.int64)
+        self._late_ns = late_ns
+        self._newest, self.scored = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._past_newest, self._past_until = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.position, self.dirty_from = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._attended = np.zeros(count, np.bool_)
+        self._sums = Sums(self.kinds, count, emit)
+
+    # What the worker asks.
+
+    def attend(self, devices: list[str], *, on: bool) -> None:
+        """Tell every verdict on these devices from now on, or only alarms."""
+        for device in devices:
+            i = int(np.searchsorted(self.devices, device))
+            if i < len(self.devices) and self.devices[i] == device:
+                self._attended[i] = on
+
+    def take(self, group_id: int, rows: Rows, now_ns: int) -> Scores:
+        """Score a group of readings; machines that have it in their checkpoint are left out."""
+        count = len(rows.device)
+        scores = Scores(np.full(count, np.nan), np.full(count, UNSCORED, np.uint8))
+        todo = np.flatnonzero(self.position[rows.device] < group_id)
+        if len(todo) < count:
+            rows = some_of(rows, todo)
+        before = self._newest.copy()
+        place, turn, leaps = sort_out(
+            rows.device, rows.times_ns, rows.historical, self._newest, self._leap_ns,
+            now_ns - self._late_ns,
+        )  # fmt: skip
+        for i in leaps:
+            self._fork(int(rows.device[i]), int(before[rows.device[i]]), int(rows.times_ns[i]))
+        mine = scores if len(todo) == count else Scores(scores.score[todo], scores.alarm[todo])
+        ahead = place != BEHIND
+        for now in range(int(turn.max(initial=-1)) + 1):
+            self._turn(rows, np.flatnonzero(ahead & (turn == now)), place, mine)
+        self._catch_up(rows, np.flatnonzero(~ahead), mine)
+        if mine is not scores:
+            scores.score[todo], scores.alarm[todo] = mine
+        self._show(rows, np.flatnonzero(place == LIVE), mine, now_ns)
+        np.add.at(self.scored, rows.device, mine.alarm != UNSCORED)
+        touched = np.unique(rows.device)
+        self.position[touched] = group_id
+        clean = touched[self.dirty_from[touched] == 0]
+        self.dirty_from[clean] = group_id
+        self._board.count("scored", int((mine.alarm != UNSCORED).sum()))
+        self._board.count("late", int((mine.alarm == UNSCORED).sum()))
+        return scores
+
+    # How a group is scored.
+
+    def _turn(self, rows: Rows, which: Counts, place: NDArray[np.uint8], scores: Scores) -> None:
+        """Score readings of which no two of a machine lie in different minutes."""
+        closely = self._attended[rows.device[which]]
+        quiet = which[~closely]
+        kinds = self.kind_of[rows.device]
+        for k, kind in enumerate(self.kinds):
+            some = quiet[kinds[quiet] == k] if len(self.kinds) > 1 else quiet
+            if len(some):
+                self._judge(kind, rows, some, scores)
+                self._raise(kind, rows, some[(scores.alarm[some] == 1) & (place[some] == LIVE)])
+        for i in which[closely]:
+            kind = self.kinds[kinds[i]]
+            state = self._judge(kind, rows, np.array([i]), scores)
+            if place[i] == LIVE and state[0] in (ALARM, HEALTHY):
+                device = int(rows.device[i])
+                found = kind.watchers.assessment(int(self._local[device]))
+                self._emit(Verdict(self.devices[device], found))
+
+    def _judge(self, kind: Kind, rows: Rows, some: Counts, scores: Scores) -> NDArray[np.uint8]:
+        local = self._local[rows.device[some]]
+        width = len(kind.machine.signals)
+        score, state = kind.watchers.update(
+            local, rows.times_ns[some], rows.values[some, :width], rows.quality[some, :width]
+        )
+        scores.score[some], scores.alarm[some] = score, state == ALARM
+        self._board.state[rows.device[some]] = state
+        judged = some[~np.isnan(score)]
+        self._sums.sample(kind, rows, judged, local[~np.isnan(score)], self.devices)
+        return state
+
+    def _raise(self, kind: Kind, rows: Rows, alarmed: Counts) -> None:
+        """Tell of machines that nobody attended, and attend them from now on."""
+        for device in np.unique(rows.device[alarmed]):
+            found = kind.watchers.assessment(int(self._local[device]))
+            self._attended[device] = True
+            if found.state is State.ALARM:
+                self._emit(Verdict(self.devices[device], found))
+
+    def _fork(self, device: int, newest_ns: int, leap_ns: int) -> None:
+        """Keep the detector as it is before a gap, unless an older gap is still being filled."""
+        if not 0 < self._past_newest[device] < self._past_until[device]:
+            kind, m = self.kinds[self.kind_of[device]], int(self._local[device])
+            kind.watchers.copy(m, kind.past, m)
+            self._past_newest[device] = newest_ns
+        self._past_until[device] = leap_ns
+
+    def _catch_up(self, rows: Rows, behind: Counts, scores: Scores) -> None:
+        """Score what an outage held back by the detector of before it; it raises nothing."""
+        in_gap = rows.times_ns[behind] < self._past_until[rows.device[behind]]
+        behind = behind[in_gap]
+        if not len(behind):
+            return
+        device, times_ns = rows.device[behind], rows.times_ns[behind]
+        no_leap = np.full(len(self._newest), np.iinfo(np.int64).max)
+        late = np.ones(len(behind), np.bool_)
+        place = sort_out(device, times_ns, late, self._past_newest, no_leap, 0).place
+        behind = behind[place != BEHIND]
+        kinds = self.kind_of[rows.device[behind]]
+        for k, kind in enumerate(self.kinds):
+            some, width = behind[kinds == k], len(kind.machine.signals)
+            if len(some):
+                score, state = kind.past.update(
+                    self._local[rows.device[some]], rows.times_ns[some],
+                    rows.values[some, :width], rows.quality[some, :width],
+                )  # fmt: skip
+                scores.score[some], scores.alarm[some] = score, state == ALARM
+
+    def _show(self, rows: Rows, live: Counts, scores: Scores, now_ns: int) -> None:
+        """Put the newest on the live board; of several of one machine the last one stays."""
+        board, device = self._board, rows.device[live]
+        board.last_ns[device] = rows.times_ns[live]
+        board.score[device] = scores.score[live]
+        board.values[device] = rows.values[live]
+        board.quality[device] = rows.quality[live]
+        board.delays((now_ns - rows.times_ns[live]) / 1e9)
+
+    def show_progress(self) -> None:
+        """Put on the board how far commissioning is."""
+        for kind in self.kinds:
+            self._board.progress[kind.members] = kind.watchers.progress()
+
+    # Across restarts.
+
+    def save(self, device: int) -> Checkpoint:
+        """Return a machine's checkpoint as of now."""
+        kind, m = self.kinds[self.kind_of[device]], int(self._local[device])
+        open_gap = self._past_newest[device] < self._past_until[device]
+        kept = _Kept(
+            kind.machine.name,
+            int(self._newest[device]),
+            int(self.scored[device]),
+            int(self._past_newest[device]),
+            int(self._past_until[device]),
+            kind.watchers.save(m),
+            kind.past.save(m) if open_gap else b"",
+            self._sums.save(device, kind),
+        )
+        position = int(self.position[device])
+        return Checkpoint(self.devices[device], position, msgspec.msgpack.encode(kept))
+
+    def saved(self, positions: Mapping[str, int], fed: int) -> int:
+        """Note which machines are saved as of which group; return up to where nobody needs any.
+
+        Args:
+            positions: group that each saved machine stands for, by name.
+            fed: groups up to this one are in the time-series store.
+        """
+        for device, position in positions.items():
+            i = int(np.searchsorted(self.devices, device))
+            moved_on = self.position[i] > position
+            self.dirty_from[i] = position + 1 if moved_on else 0
+        needed = self.dirty_from[self.dirty_from > 0]
+        return min(fed, int(needed.min()) - 1) if len(needed) else fed
+
+    def restore(self, device: int, saved: Checkpoint) -> None:
+        """Go on from a machine's checkpoint.
+
+        Raises:
+            Malformed: it does not fit this version; the machine must be commissioned anew.
+        """
+        kind, m = self.kinds[self.kind_of[device]], int(self._local[device])
+        self.position[device] = saved.position
+        try:
+            kept = msgspec.msgpack.decode(saved.data, type=_Kept)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise Malformed(f"the checkpoint cannot be read: {error}") from error
+        if kept.machine_type != kind.machine.name:
+            raise Malformed(f"it was a {kept.machine_type} and is a {kind.machine.name} now")
+        self._newest[device], self.scored[device] = kept.newest_ns, kept.scored
+        kind.watchers.restore(m, kept.watcher)
+        self._sums.restore(device, kind, kept.sums)
+        if kept.past:
+            kind.past.restore(m, kept.past)
+            self._past_newest[device] = kept.past_newest_ns
+            self._past_until[device] = kept.past_until_ns
