@@ -133,7 +133,7 @@ def _column(field: str, values: Values) -> tuple[Column, NDArray[np.generic]]:
 
 def _exact(values: Values, scale: float) -> bool:
     """Tell whether values are whole numbers divided by the scale, to the last bit."""
-    back = np.rint(values * scale) / scale
+    back = (np.rint(values * scale) + 0.0) / scale  # whole numbers have no -0.0
     return bool((back.view(np.int64) == values.view(np.int64)).all())
 
 
