@@ -60,20 +60,8 @@ class Points(Struct, frozen=True):
     columns: dict[str, list[float | None]]
 
 
-class Series(Protocol):
-    """A store of rows. One row is told from another by measurement, device and time."""
-
-    def write(self, frames: Sequence[Frame]) -> Rejected:
-        """Keep rows durably; a row that is there already takes the new values.
-
-        Returns:
-            The rows that will never be taken.
-
-        Raises:
-            Unreachable: not all rows were kept; the same call may work later, and repeating it
-                changes nothing about those that were.
-        """
-        ...
+class Readable(Protocol):
+    """Telemetry to be read."""
 
     def read(  # noqa: PLR0917 (what, then when, then how much)
         self,
@@ -104,6 +92,22 @@ class Series(Protocol):
 
     def close(self) -> None:
         """Close files and connections."""
+        ...
+
+
+class Series(Readable, Protocol):
+    """A store of rows. One row is told from another by measurement, device and time."""
+
+    def write(self, frames: Sequence[Frame]) -> Rejected:
+        """Keep rows durably; a row that is there already takes the new values.
+
+        Returns:
+            The rows that will never be taken.
+
+        Raises:
+            Unreachable: not all rows were kept; the same call may work later, and repeating it
+                changes nothing about those that were.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from cloud.adapters.board import Board
-from cloud.adapters.series import Series
+from cloud.adapters.series import Readable
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 from cloud.core import case as rules
 from cloud.core import fleet, playbook, sensors, ticket
@@ -193,7 +193,7 @@ class Desk:
         return self._parts.store
 
     @property
-    def series(self) -> Series:
+    def series(self) -> Readable:
         """Telemetry and scores."""
         return self._parts.series
 

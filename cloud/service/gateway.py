@@ -69,8 +69,7 @@ def _parts(config: Config) -> Iterator[tuple[Parts, Broker | None]]:
         stack.callback(store.close)
         workers = config.workers
         reshard(config.data_dir / places.WORKERS, workers, lambda d: places.owner(d, workers))
-        files = [places.series(config.data_dir, n) for n in range(config.workers)]
-        series = open_reader(config.series, files, clock)
+        series = open_reader(config.series, lambda d: places.all_series(config, d), clock)
         stack.callback(series.close)
         for entry in config.assets:
             store.put_asset(AssetRow(**entry.model_dump()))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
-from cloud.adapters.series import Series
+from cloud.adapters.series import Readable
 from cloud.adapters.store import AssetRow, Store
 from cloud.config import Config
 from contract.machines import MachineType
@@ -19,7 +19,7 @@ class Parts:
     timescale: Timescale
     clock: PlantClock
     store: Store
-    series: Series
+    series: Readable
     link: Link
     assets: dict[str, AssetRow]
     machines: dict[str, MachineType]

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from cloud.adapters.series import Series
+from cloud.adapters.series import Readable
 from cloud.adapters.store import Store
 from contract.machines import MachineType
 from contract.tickets import ClosingReport, Forecast
@@ -54,7 +54,7 @@ class Desk(Protocol):
         """Cases, tickets, releases and what was quarantined."""
 
     @property
-    def series(self) -> Series:
+    def series(self) -> Readable:
         """Telemetry and scores."""
 
     @property

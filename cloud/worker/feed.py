@@ -7,10 +7,11 @@ memory stays bounded whatever happens.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloud.adapters.board import Board
 from cloud.adapters.journal import Journal
@@ -158,7 +159,7 @@ class Feed:
 
 
 def _frame(
-    machine: MachineType, watch: Watch, rows: Rows, scores: Scores, some: Sequence[int]
+    machine: MachineType, watch: Watch, rows: Rows, scores: Scores, some: NDArray[np.int64]
 ) -> Frame:
     fields = tuple(signal.name for signal in machine.signals)
     width = len(fields)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cloud.adapters.shards import journal_path
+from cloud.config import Config
 from contract import topics
 
 WORKERS = "workers"
@@ -27,3 +28,13 @@ def board(data_dir: Path, worker: int, workers: int) -> Path:
 def series(data_dir: Path, worker: int) -> Path:
     """Return where a worker keeps telemetry if the gateway uses the embedded store."""
     return data_dir / f"telemetry-{worker}.db"
+
+
+def all_series(config: Config, device: str) -> list[Path]:
+    """Return the embedded store's files that may know a device, its worker's last.
+
+    Others may hold what was measured when the gateway had another number of workers.
+    """
+    own = series(config.data_dir, owner(device, config.workers))
+    others = sorted(config.data_dir.glob("telemetry-*.db"))
+    return [*(path for path in others if path != own), own]

@@ -269,7 +269,8 @@ class Worker:
         async with self._writing:
             await asyncio.to_thread(
                 self._journal.save, captured.checkpoints, fed=self.feed.fed,
-                positions=self._reader.positions(), prune_to=self.watch.saved(done, self.feed.fed),
+                positions=(self._journal.newest(), self._reader.positions()),
+                prune_to=self.watch.saved(done, self.feed.fed),
             )  # fmt: skip
         self._journal.forget_quarantined(captured.quarantined)
         self._captured = None
