@@ -132,7 +132,7 @@ class Fleet:
             ValueError: arrays that do not fit each other or the fleet, or machines that it has not:
                 an error of the program, never of the data.
         """
-        score, alarm, _ = self.judge(*self._checked(machines, times_ns, rows))
+        score, alarm, _ = self.judge(*self.checked(machines, times_ns, rows))
         return score, alarm
 
     def judge(self, which: Counts, when: Counts, x: Array) -> tuple[Array, Flags, Flags]:
@@ -162,9 +162,10 @@ class Fleet:
             self._clocks.running_ns[begin] = self._live.last_ns[begin] = 0
         return score, alarm, fresh
 
-    def _checked(
+    def checked(
         self, machines: ArrayLike, times_ns: ArrayLike, rows: ArrayLike
     ) -> tuple[Counts, Counts, Array]:
+        """Return the three as arrays that fit each other and the fleet, or raise ValueError."""
         which, when = np.asarray(machines), np.asarray(times_ns)
         x = np.ascontiguousarray(rows, np.float64)
         n, d = len(which) if which.ndim else -1, len(self.signals)
@@ -296,7 +297,7 @@ class Fleet:
             self._column, waiting,
             [b.held()[0] for b in buffers], [b.held()[1] for b in buffers],
         )  # fmt: skip
-        return artefact.pack(kept, self._made_from())
+        return artefact.pack(kept, self.made_from())
 
     @classmethod
     def restore(cls, signals: Sequence[str], data: bytes, units: Sequence[str] = ()) -> "Fleet":
@@ -306,7 +307,7 @@ class Fleet:
             Malformed: damaged, or saved for other signals, units or by another version.
         """
         fleet = cls(signals, 0, LEAST_ROWS, units)
-        kept = artefact.unpack(data, _Kept, fleet._made_from())
+        kept = artefact.unpack(data, _Kept, fleet.made_from())
         fleet._warmup, fleet._clocks, fleet._news = kept.warmup, kept.clocks, kept.news
         fleet._reference, fleet._live = kept.reference, kept.live
         fleet._place, fleet._column = kept.place, kept.column
@@ -380,7 +381,8 @@ class Fleet:
             self._news = memory.moved(self._news, self._block[starts[3] :])
         return self._block
 
-    def _made_from(self) -> list[list[str]]:
+    def made_from(self) -> list[list[str]]:
+        """Return what a saved state depends on, readable in an error message."""
         arrays = *self._reference, *self._live, *self._clocks, *self._news
         layout = [f"{a.dtype.str}{list(a.shape[1:])}" for a in arrays]
         return [["signals", *self.signals], ["units", *self.units], ["state", *layout]]

@@ -6,19 +6,56 @@
 Where a machine stands out, `assessment` tells everything about its newest row.
 """
 
-import copy
-
 import numpy as np
-from numpy.typing import NDArray
 
-from contract.machines import MachineType
-from models.monitor import Assessment
+from contract.machines import MachineType, Role
+from models.bare import Bare
+from models.checks_kernel import Counts, Floats, Marks
+from models.monitor import Assessment, Monitor
 from models.settings import DEFAULT, Settings
-from models.unaided import kind
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Marks = NDArray[np.uint8]
+
+class _Told:
+    """Watches machines whose type declares drivers or modes, each by a `Monitor` of its own."""
+
+    def __init__(self, machine: MachineType, count: int, settings: Settings) -> None:
+        self._machine, self._settings = machine, settings
+        self._each = [Monitor(machine, settings) for _ in range(count)]
+        self._width = len(machine.signals)
+
+    def update(
+        self, which: Counts, times_ns: Counts, values: Floats, quality: Marks
+    ) -> tuple[Floats, Marks]:
+        n, k = len(which), self._width
+        if values.shape != (n, k) or quality.shape != (n, k) or len(times_ns) != n:
+            raise ValueError(
+                f"{n} rows of {k} signals need times, values and quality; "
+                f"got {len(times_ns)}, {values.shape} and {quality.shape}"
+            )
+        score, state = np.empty(n), np.empty(n, np.uint8)
+        for i, (m, now) in enumerate(zip(which.tolist(), times_ns.tolist(), strict=True)):
+            score[i], state[i] = self._each[m].judge_row(now, values[i], quality[i])
+        return score, state
+
+    def assessment(self, m: int) -> Assessment:
+        return self._each[m].assessment()
+
+    def progress(self) -> Floats:
+        return np.array([one.progress for one in self._each], np.float64)
+
+    def recommission(self, m: int) -> None:
+        self._each[m].recommission()
+
+    def save(self, m: int) -> bytes:
+        return self._each[m].save()
+
+    def restore(self, m: int, data: bytes) -> None:
+        self._each[m] = Monitor.restore(self._machine, data, self._settings)
+
+
+def told(machine: MachineType) -> bool:
+    """Tell whether the type says which signals are causes."""
+    return bool(machine.with_role(Role.DRIVER) or machine.with_role(Role.MODE))
 
 
 class Watchers:
@@ -27,8 +64,8 @@ class Watchers:
     def __init__(self, machine: MachineType, count: int, settings: Settings = DEFAULT) -> None:
         """Watch ``count`` machines, numbered from 0, that nothing is known of yet."""
         self.signals = tuple(s.name for s in machine.signals)
-        self._machine, self._settings, self._kind = machine, settings, kind(machine)
-        self._each = [self._kind(machine, settings) for _ in range(count)]
+        watch = _Told if told(machine) else Bare
+        self._all: _Told | Bare = watch(machine, count, settings)
 
     def update(
         self, which: Counts, times_ns: Counts, values: Floats, quality: Marks
@@ -45,35 +82,33 @@ class Watchers:
             Each row's score, NaN where nothing could be judged, and its state as a place in
             ``tuple(State)``.
         """
-        score, state = np.full(len(which), np.nan), np.zeros(len(which), np.uint8)
-        for i, m in enumerate(which.tolist()):
-            score[i], state[i] = self._each[m].judge_row(int(times_ns[i]), values[i], quality[i])
-        return score, state
+        return self._all.update(which, times_ns, values, quality)
 
     def assessment(self, m: int) -> Assessment:
         """Return everything about the newest row of machine ``m``."""
-        return self._each[m].assessment()
+        return self._all.assessment(m)
 
     def progress(self) -> Floats:
         """Return each machine's share of commissioning that is done, 0 to 1."""
-        return np.array([one.progress for one in self._each], np.float64)
+        return self._all.progress()
 
     def recommission(self, m: int) -> None:
         """Forget a machine's reference and learn it anew, after a repair or a change of duty."""
-        self._each[m].recommission()
+        self._all.recommission(m)
 
     def save(self, m: int) -> bytes:
         """Return everything needed to go on exactly here with machine ``m``."""
-        return self._each[m].save()
+        return self._all.save(m)
 
     def restore(self, m: int, data: bytes) -> None:
         """Go on with machine ``m`` from saved bytes.
 
         Raises:
-            Malformed: damaged, or saved for other signals, units, settings or by another version.
+            Malformed: damaged, or saved for other signals, units, settings or by another version;
+                nothing has changed.
         """
-        self._each[m] = self._kind.restore(self._machine, data, self._settings)
+        self._all.restore(m, data)
 
     def copy(self, m: int, other: "Watchers", to: int) -> None:
-        """Make machine ``to`` of watchers of the same type exactly like machine ``m``."""
-        other._each[to] = copy.deepcopy(self._each[m])  # noqa: SLF001 - of its own class
+        """Make machine ``to`` of watchers of the same type exactly like machine ``m`` is now."""
+        other.restore(to, self.save(m))
