@@ -9,14 +9,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.adapters import series_influx
-from cloud.adapters.series import Row, problem
+from cloud.adapters import series, series_influx
+from cloud.adapters.series import Frame, Row, sift
 from contract.errors import Unreachable
 from tests import peers
+from tests.frames import frame, frames
 
 START_NS = 1_795_000_000 * 10**9
 NAMES = st.text(st.sampled_from("ab \"',=#\\\n\0é😀") | st.characters(), min_size=1, max_size=12)
@@ -40,26 +42,37 @@ def pairs(items: list[str]) -> dict[str, str]:
 
 
 @given(
-    measurement=NAMES,
-    tags=st.dictionaries(NAMES, NAMES, max_size=3),
-    fields=st.dictionaries(NAMES, st.floats() | st.none(), min_size=1, max_size=4),
+    NAMES,
+    st.lists(NAMES, min_size=1, max_size=4, unique=True),
+    st.lists(st.tuples(NAMES, NAMES, st.lists(st.floats(), min_size=4, max_size=4)), max_size=6),
 )
-def test_a_line_reads_back_as_its_row(
-    measurement: str, tags: dict[str, str], fields: dict[str, float | None]
+def test_lines_read_back_as_their_rows(
+    measurement: str, fields: list[str], rows: list[tuple[str, str, list[float]]]
 ) -> None:
-    sent = Row(measurement, {**tags, "device": "d"}, fields, START_NS)
-    if problem(sent):
-        return
-    line = series_influx.encode(sent)
-    assert "\n" not in line
-    head, values, time = parts(line, " ")
-    name, *tag_items = parts(head, ",")
-    # An equals sign may stand bare or escaped in a measurement; everywhere else it must be escaped.
-    assert name.replace("\\,", ",").replace("\\ ", " ") == measurement
-    assert pairs(tag_items) == sent.tags
-    expected = {k: v for k, v in fields.items() if v is not None}
-    assert {k: float(v) for k, v in pairs(parts(values, ",")).items()} == expected
-    assert int(time) == START_NS
+    sent = Frame(
+        measurement,
+        tuple(fields),
+        [device for device, _, _ in rows],
+        [site for _, site, _ in rows],
+        START_NS + np.arange(len(rows)),
+        np.array([values[: len(fields)] for _, _, values in rows]).reshape(-1, len(fields)),
+    )
+    for good in sift([sent])[0]:
+        lines = series_influx.encode(good)
+        assert len(lines) == len(good.devices)
+        for i, line in enumerate(lines):
+            text = line.decode()
+            assert "\n" not in text
+            wanted = series.row(good, i)
+            head, values, time = parts(text, " ")
+            name, *tags = parts(head, ",")
+            # An equals sign may stand bare or escaped in a measurement; elsewhere it is escaped.
+            assert name.replace("\\,", ",").replace("\\ ", " ") == measurement
+            assert pairs(tags) == wanted.tags
+            numbers = {k: repr(float(v)) for k, v in pairs(parts(values, ",")).items()}
+            known = {k: repr(v) for k, v in wanted.fields.items() if v is not None}
+            assert numbers == known, "to the last bit"
+            assert int(time) == wanted.time_ns
 
 
 def influx_query(url: str, **parameters: str) -> str:
@@ -71,18 +84,18 @@ def influx_query(url: str, **parameters: str) -> str:
 @pytest.mark.real
 def test_refused_rows_come_back_with_the_servers_reason_and_others_stay(influx_url: str) -> None:
     name = f"t{uuid.uuid4().hex}"
-    series = series_influx.v1(influx_url, name)
+    store = series_influx.v1(influx_url, name)
     influx_query(influx_url, q=f"CREATE DATABASE {name}")
     whole = f"pump,device=pump-1,site=north flow=1i {START_NS - 1}"
     assert httpx.post(f"{influx_url}/write?db={name}", content=whole).status_code == 204
     rows = [row(i, power=float(i)) for i in range(20)]
     bad = [row(100, flow=1.5), row(101, flow=2.5)]  # a float where the server has an integer
-    rejected = series.write([*rows[:7], bad[0], *rows[7:15], bad[1], *rows[15:]])
+    rejected = store.write(frames([*rows[:7], bad[0], *rows[7:15], bad[1], *rows[15:]]))
     assert [r for r, _ in rejected] == bad
     assert all("type conflict" in reason for _, reason in rejected)
-    found = series.read("pump", "pump-1", ["power"], START_NS, START_NS + 1000, 100)
+    found = store.read("pump", "pump-1", ["power"], START_NS, START_NS + 1000, 100)
     assert found.columns["power"] == [float(i) for i in range(20)]
-    series.close()
+    store.close()
 
 
 @pytest.mark.real
@@ -90,44 +103,46 @@ def test_a_request_that_is_too_large_is_split(
     influx_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(series_influx, "LINES_MAX", 100_000)
-    series = series_influx.v1(influx_url, f"t{uuid.uuid4().hex}")
-    fields = {f"{'x' * 100}{i}": 1.0 for i in range(500)}
-    wide = [Row("wide", {"device": "d"}, fields, START_NS + i) for i in range(600)]
-    assert sum(len(series_influx.encode(r)) for r in wide) > 25_000_000, "above its limit"
-    assert series.write(wide) == []
-    assert len(series.read("wide", "d", ["x" * 100 + "7"], 0, 2**62, 1000).times_ns) == 600
-    series.close()
+    store = series_influx.v1(influx_url, f"t{uuid.uuid4().hex}")
+    fields = tuple(f"{'x' * 100}{i}" for i in range(500))
+    times_ns = START_NS + np.arange(600)
+    wide = Frame("wide", fields, ["d"] * 600, ["n"] * 600, times_ns, np.ones((600, 500)))
+    assert sum(map(len, series_influx.encode(wide))) > 25_000_000, "above its limit"
+    assert store.write([wide]) == []
+    assert len(store.read("wide", "d", ["x" * 100 + "7"], 0, 2**62, 1000).times_ns) == 600
+    store.close()
 
 
 @pytest.mark.real
 def test_rows_beyond_the_servers_retention_are_given_up(influx_url: str) -> None:
     name = f"t{uuid.uuid4().hex}"
     influx_query(influx_url, q=f"CREATE DATABASE {name} WITH DURATION 1h")
-    series = series_influx.v1(influx_url, name)
-    old = [Row("pump", {"device": "d"}, {"flow": 1.0}, 10**18 + i) for i in range(300)]
-    rejected = series.write(old)
+    store = series_influx.v1(influx_url, name)
+    tags = {"device": "d", "site": "north"}
+    old = [Row("pump", tags, {"flow": 1.0}, 10**18 + i) for i in range(300)]
+    rejected = store.write(frames(old))
     assert [r for r, _ in rejected] == old
     assert "retention" in rejected[0][1]
-    series.close()
+    store.close()
 
 
 @pytest.mark.real
 def test_a_database_that_someone_dropped_is_made_again(influx_url: str) -> None:
     name = f"t{uuid.uuid4().hex}"
-    series = series_influx.v1(influx_url, name)
-    assert series.write([row(0, flow=1.0)]) == []
+    store = series_influx.v1(influx_url, name)
+    assert store.write(frames([row(0, flow=1.0)])) == []
     influx_query(influx_url, q=f"DROP DATABASE {name}")
-    assert series.last("pump", "pump-1") == {}
-    assert series.write([row(1, flow=2.0)]) == []
-    assert series.last("pump", "pump-1") == {"flow": 2.0}
-    series.close()
+    assert store.last("pump", "pump-1") == {}
+    assert store.write(frames([row(1, flow=2.0)])) == []
+    assert store.last("pump", "pump-1") == {"flow": 2.0}
+    store.close()
 
 
 @pytest.mark.real
 def test_version_2_writes_what_another_server_understands(victoria_url: str) -> None:
-    series = series_influx.v2(victoria_url, "farfix", "farfix", "token")
-    sent = Row('m "x"', {"device": "a=b, c é", "site": "north"}, {"flow": 2.5}, START_NS)
-    assert series.write([sent, row(0, power=float("nan"))])[0][1]
+    store = series_influx.v2(victoria_url, "farfix", "farfix", "token")
+    sent = frame("a=b, c é", START_NS, {"flow": 2.5}, 'm "x"')
+    assert store.write([sent, *frames([row(0, power=float("nan"))])])[0][1]
     httpx.get(f"{victoria_url}/internal/force_flush")
     match = {"match[]": '{device="a=b, c é"}'}
     exported = json.loads(httpx.get(f"{victoria_url}/api/v1/export", params=match).text)
@@ -138,15 +153,15 @@ def test_version_2_writes_what_another_server_understands(victoria_url: str) -> 
     }
     assert exported["values"] == [2.5]
     assert exported["timestamps"] == [START_NS // 10**6]
-    series.close()
+    store.close()
 
 
 @pytest.mark.real
 def test_a_server_without_version_2_is_told_from_bad_rows(influx_url: str) -> None:
-    series = series_influx.v2(influx_url, "farfix", "farfix", "token")
+    store = series_influx.v2(influx_url, "farfix", "farfix", "token")
     with pytest.raises(Unreachable, match="404"):
-        series.write([row(0, flow=1.0)])
-    series.close()
+        store.write(frames([row(0, flow=1.0)]))
+    store.close()
 
 
 @contextmanager
@@ -170,6 +185,43 @@ def answering(status: int) -> Iterator[str]:
     server.server_close()
 
 
+@contextmanager
+def refusing(bad: bytes) -> Iterator[tuple[str, list[int]]]:
+    """A server that refuses what has a bad line in it, and counts lines of each request."""
+    requests: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            lines = self.rfile.read(int(self.headers["Content-Length"])).split(b"\n")
+            requests.append(len(lines))
+            wrong = [line for line in lines if bad in line]
+            self.send_response(400 if wrong else 204)
+            self.end_headers()
+            self.wfile.write(b"cannot parse " + wrong[0] if wrong else b"")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", requests
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("bad", [{0}, {999}, {3, 500, 501}, set(range(0, 1000, 50))])
+def test_a_refused_row_costs_few_requests(bad: set[int]) -> None:
+    rows = [row(i, flow=-1.5 if i in bad else 1.5) for i in range(1000)]
+    halves = [frames(rows[:700]), frames(rows[700:])]
+    with refusing(b"flow=-1.5") as (url, requests):
+        store = series_influx.v1(url, "farfix")
+        rejected = store.write([part for half in halves for part in half])
+        store.close()
+    assert [r for r, _ in rejected] == [rows[i] for i in sorted(bad)]
+    assert all("cannot parse pump" in reason for _, reason in rejected)
+    assert len(requests) <= 2 * 10 * len(bad) + 1
+
+
 DIALECTS: list[Callable[[str], series_influx.InfluxSeries]] = [
     lambda url: series_influx.v1(url, "farfix"),
     lambda url: series_influx.v1(url, "farfix", username="u", password="p"),
@@ -183,21 +235,21 @@ def test_trouble_of_the_server_loses_no_row(
     dialect: Callable[[str], series_influx.InfluxSeries], status: int
 ) -> None:
     with answering(status) as url:
-        series = dialect(url)
+        store = dialect(url)
         with pytest.raises(Unreachable, match=str(status)):
-            series.write([row(0, flow=1.0)])
+            store.write(frames([row(0, flow=1.0)]))
         with pytest.raises(Unreachable, match=str(status)):
-            series.last("pump", "pump-1")
-        series.close()
+            store.last("pump", "pump-1")
+        store.close()
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_nobody_there_is_unreachable(
     dialect: Callable[[str], series_influx.InfluxSeries],
 ) -> None:
-    series = dialect(f"http://127.0.0.1:{peers.free_port()}")
+    store = dialect(f"http://127.0.0.1:{peers.free_port()}")
     with pytest.raises(Unreachable):
-        series.write([row(0, flow=1.0)])
+        store.write(frames([row(0, flow=1.0)]))
     with pytest.raises(Unreachable):
-        series.read("pump", "pump-1", ["flow"], 0, 1, 1)
-    series.close()
+        store.read("pump", "pump-1", ["flow"], 0, 1, 1)
+    store.close()
