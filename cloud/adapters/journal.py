@@ -27,7 +27,7 @@ NOTED_BYTES_MAX = 8_000_000
 SLICE_BYTES, SLICE_GROUPS = 4_000_000, 2000
 """So much is deleted in one transaction: a few milliseconds."""
 PAUSE_S = 0.002
-"""Between slices, or a waiting append would hardly ever get the lock."""
+"""Between slices, so that several appends get their turn; winning back space is in no hurry."""
 QUARANTINE_MAX = 1000
 """So many of the newest quarantined messages wait for the main process; older ones give way."""
 QUARANTINE_PAYLOAD_BYTES_MAX = 16 * 1024

@@ -162,6 +162,10 @@ def test_scores_take_room_too(tmp_path: Path) -> None:
     assert journal.fill(S).bytes == 500 + 900 + 200 + 2 * GROUP_OVERHEAD_BYTES
     with pytest.raises(Refused):
         journal.append(bytes(200), 1, S)
+    journal.note_scores(1, bytes(100))
+    journal.save([], fed=0, positions=(0, b""), prune_to=0)
+    assert journal.fill(S).bytes == 500 + 100 + 200 + 2 * GROUP_OVERHEAD_BYTES, "replaced"
+    journal.append(bytes(200), 1, S)
     journal.close()
 
 
