@@ -20,24 +20,26 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.adapters import wire_fast as fast
 from cloud.adapters import wire_kernel as kernel
 from cloud.adapters import wire_slow as slow
 from cloud.adapters.store import AssetRow
 from cloud.adapters.wire_boots import Boots
+from cloud.adapters.wire_number import Bytes, Ints, powers
 from cloud.core.intake import Limits
 from contract import codec, topics
 from contract.errors import Malformed
 from contract.machines import MachineType
-from contract.telemetry import Ack
+from contract.telemetry import MAX_TICKS, Ack
 from contract.topics import Channel
 
 log = logging.getLogger(__name__)
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 
-WHOLE_MAX: Final = kernel.WHOLE_MAX
+WHOLE_MAX: Final = codec.MAX_MESSAGE_BYTES + kernel.WHOLE_EXTRA
 GROUP_MESSAGES: Final = 2048
 """So many packets are taken at once."""
+GROUP_ROWS: Final = 8192
+"""So many rows at once fill a group, more or less."""
 KEPT_BYTES: Final = 1000
 """So much of a message that is too large is kept."""
 FOREVER_NS: Final = 2**63 - 1
@@ -114,12 +116,21 @@ class Reader:
             topics.build(assets[device].site, device, Channel.TELEMETRY).encode()
             for device in self.devices
         ]
-        self._boots = Boots(self.devices)
-        self._tables = _tables(self._topics)
-        self._tokens = np.array([(limits.burst_batches, 0.0)] * len(self.devices)).reshape(-1, 2)
+        kinds = sorted({asset.machine_type for asset in assets.values()})
+        self._kinds = [kinds.index(assets[device].machine_type) for device in self.devices]
+        self._boots = Boots(self.devices, GROUP_MESSAGES)
+        self._spellings = slow.Spellings(self.width)
+        self._tables = _tables(self._topics, self._kinds)
         self._pace = np.array([0.0, limits.batches_per_s, limits.burst_batches])
+        self._tokens = np.array([(limits.burst_batches, 0.0)] * len(self.devices)).reshape(-1, 2)
+        self._powers = powers()
         self._messages = np.zeros((GROUP_MESSAGES, kernel.MESSAGE_COLUMNS), np.int64)
+        self._values = np.empty((GROUP_ROWS, self.width))
+        self._quality = np.empty((GROUP_ROWS, self.width), np.uint8)
+        self._instants = np.empty((GROUP_ROWS, kernel.ROW_COLUMNS), np.int64)
         self._said = np.zeros(kernel.GROUP_FIELDS, np.int64)
+        self._said[kernel.LARGEST] = codec.MAX_MESSAGE_BYTES
+        self._said[kernel.TICKS_MAX] = MAX_TICKS
 
     def take(self, data: bytes | bytearray | memoryview, now_ns: int, now_s: float) -> Taken:
         """Read the whole packets at the beginning of a buffer, at most `GROUP_MESSAGES`.
@@ -163,7 +174,11 @@ class Reader:
 
         Call it when the journal holds what was taken: each is told once.
         """
-        return b"".join(self._ack(*item) for item in self._boots.clear())
+        slots, odd = self._boots.clear()
+        out, v5 = np.empty(slots.size * kernel.ACK_MAX, np.uint8), self._said[kernel.V5]
+        boots, (text, devices, _) = self._boots, self._tables
+        size = kernel.acks(boots.rows, boots.text, slots, text, devices, v5, out)
+        return out[:size].tobytes() + b"".join(self._ack(*item) for item in odd)
 
     def replay(self, packets: bytes) -> Rows:
         """Read the journal: the same rows as when it was written; positions follow."""
@@ -202,12 +217,8 @@ class Reader:
 
     def _group(self, buf: Bytes, mode: int, now_ns: int) -> Group:
         """Read a group; the verdicts stand in ``_messages``."""
-        said, messages = self._said, self._messages
-        self._boots.begin()
-        count = kernel.scan(buf, messages, said)
-        said[kernel.MODE], said[kernel.STAMP] = mode, self._boots.stamp
-        said[kernel.LATEST_NS] = min(FOREVER_NS, now_ns + self._ahead_ns)
-        count = kernel.read(buf, messages, count, said, self._pace, *self._tables, self._tokens)
+        messages = self._messages
+        count = self._judge(buf, mode, now_ns)
         asked: list[Asked] = []
         quarantined: list[tuple[str, bytes, str]] = []
         for i in np.flatnonzero(messages[:count, kernel.VERDICT] >= kernel.ASK).tolist():
@@ -222,6 +233,38 @@ class Reader:
                 kept = payload if len(payload) <= codec.MAX_MESSAGE_BYTES else payload[:KEPT_BYTES]
                 quarantined.append((topic.decode(errors="replace"), kept, reason))
         return Group(count, self._rows(asked), quarantined)
+
+    def _judge(self, buf: Bytes, mode: int, now_ns: int) -> int:
+        """Do in compiled code what can be done there; return how many packets there are."""
+        said, boots, spellings = self._said, self._boots, self._spellings
+        boots.begin()
+        said[kernel.MODE], said[kernel.STAMP] = mode, boots.stamp
+        said[kernel.LATEST_NS] = min(FOREVER_NS, now_ns + self._ahead_ns)
+        said[kernel.TOUCHES] = boots.touches
+        count = fast.read(
+            buf,
+            self._messages,
+            kernel.scan(buf, self._messages, said),
+            said,
+            self._pace,
+            self._tokens,
+            *self._tables,
+            boots.rows,
+            boots.text,
+            boots.recent,
+            boots.moved,
+            boots.touched,
+            spellings.text,
+            spellings.rows,
+            spellings.places,
+            self._powers,
+            self._values,
+            self._values.view(np.uint64),
+            self._quality,
+            self._instants,
+        )
+        boots.touches, boots.moves = int(said[kernel.TOUCHES]), int(said[kernel.LOGGED])
+        return count
 
     def _ask(self, i: int, topic: bytes, payload: bytes, now_ns: int, asked: list[Asked]) -> str:
         """Judge a message by the contract; return why part of it is left out, if so."""
@@ -249,18 +292,39 @@ class Reader:
                 f"its time is {ahead_ns / 1e9:.0f} s ahead of the gateway: check the sender's clock"
             )
         message[kernel.VERDICT] = kernel.ACCEPTED
+        if not found.strangers:
+            self._learn(device, payload, found)
         asked.append(Asked(i, device, found))
         return found.strangers
 
+    def _learn(self, device: int, payload: bytes, found: slow.Read) -> None:
+        key = slow.spelling(payload, found.batch.signals)
+        known = key is None or self._spellings.learn(self._kinds[device], key, found.columns)
+        if not known:
+            self._tables[1][:, kernel.SPELLED] = -1
+
     def _rows(self, asked: list[Asked]) -> Rows:
-        parts = [_no_rows(self.width)]
+        """Return the rows of compiled code and of Python in order of arrival."""
+        n, instants = int(self._said[kernel.ROWS]), self._instants
+        rows = Rows(
+            instants[:n, kernel.DEVICE_OF].copy(),
+            instants[:n, kernel.TIME].copy(),
+            self._values[:n].copy(),
+            self._quality[:n].copy(),
+            instants[:n, kernel.HISTORICAL_OF] != 0,
+        )
+        if not asked:
+            return rows
+        parts, messages = [rows], [instants[:n, kernel.MESSAGE_OF]]
         for item in asked:
-            batch, n = item.found.batch, len(item.found.batch.times_ns)
+            batch, ticks = item.found.batch, len(item.found.batch.times_ns)
+            times_ns, historical = np.array(batch.times_ns, np.int64), batch.historical
             values, quality = slow.arrays(item.found, self.width)
-            times_ns = np.array(batch.times_ns, np.int64)
-            historical = np.full(n, batch.historical)
-            parts.append(Rows(np.full(n, item.device), times_ns, values, quality, historical))
-        return Rows(*map(np.concatenate, zip(*parts, strict=True)))
+            device = np.full(ticks, item.device)
+            parts.append(Rows(device, times_ns, values, quality, np.full(ticks, historical)))
+            messages.append(np.full(ticks, item.message))
+        order = np.argsort(np.concatenate(messages), kind="stable")
+        return Rows(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
 
     def _ack(self, device: int, boot: str, sequence: int) -> bytes:
         topic = self._topics[device].removesuffix(b"telemetry") + b"ack"
@@ -305,13 +369,13 @@ def _pubacks(ids: Ints) -> bytes:
     return found.tobytes()
 
 
-def _tables(names: list[bytes]) -> tuple[Bytes, Ints, Ints]:
+def _tables(names: list[bytes], kinds: list[int]) -> tuple[Bytes, Ints, Ints]:
     """Return topics, devices and the hash table that finds a device by its topic."""
     text = np.zeros((len(names), max(map(len, names), default=1)), np.uint8)
     devices = np.full((len(names), kernel.DEVICE_COLUMNS), -1, np.int64)
     for d, name in enumerate(names):
         text[d, : len(name)] = np.frombuffer(name, np.uint8)
-        devices[d, kernel.TOPIC_LENGTH] = len(name)
+        devices[d, [kernel.TOPIC_SIZE, kernel.MACHINE]] = len(name), kinds[d]
     places = np.full(1 << max(4, (2 * len(names)).bit_length()), -1, np.int64)
     kernel.index(text, devices, places)
     return text, devices, places

@@ -4,13 +4,22 @@ One row per boot of a device. What lies above a gap stands beside it, since gaps
 the name of a boot that compiled code cannot write into an acknowledgement as it is.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from cloud.adapters.wire_kernel import (
+    BOOT_COLUMNS,
+    CONTIGUOUS,
+    GAP,
+    MARKED,
+    NAME,
+    NAME_SIZE,
+    OWNER,
+    STAMPED,
+)
+from cloud.adapters.wire_number import Bytes, Ints
 from cloud.core.intake import Position, accept
 from contract.errors import Malformed
 
@@ -19,10 +28,6 @@ BOOTS_MAX: Final = 64
 RECENT: Final = 4
 """So many boots of a device are known to compiled code."""
 SEQUENCE_MAX: Final = 2**63 - 1
-
-# columns of a boot
-CONTIGUOUS, STAMP, MARKED, GAP, LENGTH, DEVICE, TEXT = range(7)
-COLUMNS: Final = TEXT + 4
 
 NOTHING: Final[frozenset[int]] = frozenset()
 
@@ -39,13 +44,16 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 class Boots:
     """What has been received of every boot, with a way back."""
 
-    def __init__(self, devices: list[str]) -> None:
+    def __init__(self, devices: list[str], group_messages: int) -> None:
         self.devices = devices
-        self.rows: NDArray[np.int64] = np.zeros((max(64, len(devices)), COLUMNS), np.int64)
-        self.text = self.rows.view(np.uint8)[:, TEXT * 8 :]
-        """ASCII of each boot's name; its length is 0 where the name cannot be written as it is."""
-        self.recent: NDArray[np.int64] = np.full((len(devices), RECENT), -1, np.int64)
-        self.touched: NDArray[np.int64] = np.zeros(len(self.rows), np.int64)
+        self.rows: Ints = np.zeros((max(64, len(devices)), BOOT_COLUMNS), np.int64)
+        self.text: Bytes = self.rows.view(np.uint8)
+        """The same as bytes. A name's size is 0 if it cannot be written as it is."""
+        self.recent: Ints = np.full((len(devices), RECENT), -1, np.int64)
+        self.moved: Ints = np.zeros((group_messages, 2), np.int64)
+        """Rows that compiled code counted in this group, and their positions before."""
+        self.moves = 0
+        self.touched: Ints = np.zeros(len(self.rows), np.int64)
         """Boots that are to be acknowledged, marked once each."""
         self.touches = 0
         self.stamp = 0
@@ -59,13 +67,17 @@ class Boots:
     def begin(self) -> None:
         """Begin a group: `undo` comes back to here."""
         self.stamp += 1
+        self.moves = 0
         self._log.clear()
         self._touches_before = self.touches
 
     def undo(self) -> None:
-        """Forget what came since `begin`; what compiled code counted is taken back after this."""
+        """Forget what came since `begin`, the last first: compiled code counts before Python."""
         for row in reversed(self._log):
             self._set(*row)
+        for slot, contiguous in self.moved[: self.moves][::-1].tolist():
+            self.rows[slot, CONTIGUOUS] = contiguous
+        self.moves = 0
         self._log.clear()
         for slot in self.touched[self._touches_before : self.touches]:
             self.rows[slot, MARKED] = 0
@@ -87,7 +99,7 @@ class Boots:
         elif after != before:
             self._log.append((slot, device, boot, before.contiguous, before.beyond))
             self._set(slot, device, boot, after.contiguous, after.beyond)
-        self.rows[slot, STAMP] = self.stamp
+        self.rows[slot, STAMPED] = self.stamp
         if slot not in self.recent[device]:
             self.recent[device, 1:] = self.recent[device, :-1].copy()
             self.recent[device, 0] = slot
@@ -101,14 +113,21 @@ class Boots:
             self.touched[self.touches] = slot
             self.touches += 1
 
-    def clear(self) -> Iterator[tuple[int, str, int]]:
-        """End the marks; give device, boot and sequence of each."""
-        slots = self.touched[: self.touches]
-        self.rows[slots, MARKED] = 0
+    def clear(self) -> tuple[Ints, list[tuple[int, str, int]]]:
+        """End the marks.
+
+        Returns:
+            The rows that were marked; device, name and sequence of those with a name that compiled
+            code cannot write.
+        """
+        slots = self.touched[: self.touches].copy()
         self.touches = self._touches_before = 0
-        for slot in slots.tolist():
-            row = self.rows[slot]
-            yield int(row[DEVICE]), self._names[slot], int(row[CONTIGUOUS])
+        self.rows[slots, MARKED] = 0
+        odd = [
+            (int(self.rows[slot, OWNER]), self._names[slot], int(self.rows[slot, CONTIGUOUS]))
+            for slot in slots[self.rows[slots, NAME_SIZE] == 0].tolist()
+        ]
+        return slots, odd
 
     def _position(self, slot: int) -> Position:
         return Position(int(self.rows[slot, CONTIGUOUS]), self._beyond.get(slot, NOTHING))
@@ -116,7 +135,7 @@ class Boots:
     def _open(self, device: int, boot: str, position: Position) -> int:
         boots = self._boots[device]
         if len(boots) >= BOOTS_MAX:
-            slot = min(boots.values(), key=lambda s: int(self.rows[s, STAMP]))
+            slot = min(boots.values(), key=lambda s: int(self.rows[s, STAMPED]))
             gone = self._position(slot)
             self._log.append((slot, device, self._names[slot], gone.contiguous, gone.beyond))
         else:
@@ -130,7 +149,7 @@ class Boots:
         self._names.append("")
         if slot == len(self.rows):
             self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
-            self.text = self.rows.view(np.uint8)[:, TEXT * 8 :]
+            self.text = self.rows.view(np.uint8)
             self.touched = np.concatenate([self.touched, np.zeros_like(self.touched)])
         return slot
 
@@ -147,9 +166,11 @@ class Boots:
                 self._free.append(slot)
                 self.recent[device][self.recent[device] == slot] = -1
             plain = boot.isascii() and boot.isprintable() and not {'"', "\\"} & set(boot)
-            self.rows[slot, DEVICE], self.rows[slot, LENGTH] = device, len(boot) if plain else 0
+            self.rows[slot, OWNER], self.rows[slot, NAME_SIZE] = device, len(boot) if plain else 0
             if plain:
-                self.text[slot, : len(boot)] = np.frombuffer(boot.encode(), np.uint8)
+                self.text[slot, 8 * NAME : 8 * NAME + len(boot)] = np.frombuffer(
+                    boot.encode(), np.uint8
+                )
         self.rows[slot, CONTIGUOUS], self.rows[slot, GAP] = contiguous, len(beyond)
         if beyond:
             self._beyond[slot] = beyond
@@ -158,7 +179,7 @@ class Boots:
 
     def save(self) -> bytes:
         """Return all positions, each device's most silent boot first."""
-        contiguous, stamp = self.rows[:, CONTIGUOUS].tolist(), self.rows[:, STAMP].tolist()
+        contiguous, stamp = self.rows[:, CONTIGUOUS].tolist(), self.rows[:, STAMPED].tolist()
         found = []
         for device, boots in zip(self.devices, self._boots, strict=True):
             for boot, slot in sorted(boots.items(), key=lambda item: stamp[item[1]]):

@@ -1,7 +1,6 @@
-"""What a worker does with every message, compiled: bytes of an MQTT stream to arrays.
+"""The stream's packets, compiled: where each begins, what stands before its payload, and the acks.
 
-Whatever this file does not know for sure it leaves to `cloud.adapters.wire`, which asks msgspec and
-the contract. All stands in one file, because numba's cache looks at no other, and all accesses are
+Here are also the columns of all arrays that compiled code shares with Python. All accesses are
 checked: hostile bytes may be misunderstood, but never reach memory that they should not.
 """
 
@@ -9,18 +8,15 @@ from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from contract.codec import MAX_MESSAGE_BYTES
+from cloud.adapters.wire_number import Bytes, Ints, at
 
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-WHOLE_MAX: Final = MAX_MESSAGE_BYTES + 70_000
-"""No acceptable PUBLISH is longer: message, topic of at most 64 kB, and a few bytes."""
-HEAD: Final = 70_000
-"""So much of a longer one is awaited before it is judged: topic, beginning of the payload."""
+COMPILED_WITH: Final = 0
+"""CRC-32 of the file above: numba keeps compiled code until *this* file changes; a test compares.
+"""
+WHOLE_EXTRA: Final = 70_000
+"""A PUBLISH may be longer by this than the largest message: topic of at most 64 kB, a few bytes.
+Of one that is longer still, so much is awaited before it is judged."""
 
 # columns of a message
 START, END, TOPIC, TOPIC_END, PAYLOAD, ID, VERDICT, DEVICE = range(8)
@@ -28,29 +24,41 @@ MESSAGE_COLUMNS: Final = 8
 # verdicts on a message; those from ASK on are left to Python
 ACCEPTED, REPEATED, THROTTLED, OTHER, REFUSED, ASK, UNKNOWN, TOO_LARGE = range(8)
 # columns of a device
-TOPIC_LENGTH, MACHINE, SPELLED, ASKED = range(4)
+TOPIC_SIZE, MACHINE, SPELLED, ASKED = range(4)
 DEVICE_COLUMNS: Final = 4
+# columns of a boot; the last four hold the ASCII of its name
+CONTIGUOUS, STAMPED, MARKED, GAP, NAME_SIZE, OWNER, NAME = range(7)
+BOOT_COLUMNS: Final = NAME + 4
+# columns of a spelling; then the column of each of its signals
+KIND, OFFSET, SIZE, SIGNALS, COLUMN = range(5)
+# columns of a row
+TIME, DEVICE_OF, HISTORICAL_OF, MESSAGE_OF = range(4)
+ROW_COLUMNS: Final = 4
 # what packets are read for: from the plant, from the journal, from the journal once more
 TAKE, REPLAY, AGAIN = range(3)
-# what a group is told, and tells
-USED, BROKEN, V5, MODE, STAMP, LATEST_NS, ROWS, COUNTED, TOUCHES = range(9)
-GROUP_FIELDS: Final = 9
+# what a group is told: protocol, purpose, number, latest time, bounds
+V5, MODE, STAMP, LATEST_NS, LARGEST, TICKS_MAX = range(6)
+# what it tells: bytes used, whether no MQTT follows, rows, positions moved, boots touched
+USED, BROKEN, ROWS, LOGGED, TOUCHES = range(6, 11)
+# what is known of the message under way
+TICKS, SEQUENCE, BOOT, BOOT_SIZE, HISTORICAL, SPELLING = range(11, 17)
+GROUP_FIELDS: Final = 17
 # how fast a device may send
 NOW_S, PER_S, BURST = range(3)
 # what a device may still send, and when that was counted
 TOKENS, COUNTED_S = range(2)
+ACK_MAX: Final = 320
+"""No acknowledgement is longer: topic, boot, number, and what stands between."""
 
+_ACK, _BEFORE_BOOT, _BEFORE_SEQUENCE, _END = (
+    np.frombuffer(text, np.uint8) for text in (b"ack", b'{"v":1,"boot":"', b'","sequence":', b"}")
+)
 _FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _ONE: Final = np.uint64(1)
+_TELEMETRY, _FRAME = len("telemetry"), _BEFORE_BOOT.size + _BEFORE_SEQUENCE.size + _END.size
 _OURS: Final = 0b1110_1010_0001_0100
 """Packet types, but PUBLISH, that a broker sends to a client that never uses QoS 2."""
-
-
-@njit(cache=True, boundscheck=True)
-def _at(buf: Bytes, i: int) -> int:
-    """Return a byte as a number that may be counted with: unsigned ones turn into floats."""
-    return np.int64(buf[i])  # type: ignore[return-value]  # of no consequence when compiled
 
 
 @njit(cache=True, boundscheck=True)
@@ -60,7 +68,7 @@ def _length(buf: Bytes, i: int) -> tuple[int, int]:
     for k in range(4):
         if i + k >= buf.size:
             return -1, 0
-        byte = _at(buf, i + k)
+        byte = at(buf, i + k)
         value |= (byte & 127) << (7 * k)
         if byte < 128:
             return value, i + k + 1
@@ -87,15 +95,17 @@ def scan(buf: Bytes, messages: Ints, group: Ints) -> int:
         if length < 0:
             group[BROKEN] = length == -2
             break
-        kind, flags, end = _at(buf, i) >> 4, _at(buf, i) & 15, body + length
-        if kind != 3 and ((_OURS >> kind) & 1 == 0 or flags != 0 or length > HEAD):
+        kind, flags, end = at(buf, i) >> 4, at(buf, i) & 15, body + length
+        if kind != 3 and ((_OURS >> kind) & 1 == 0 or flags != 0 or length > WHOLE_EXTRA):
             group[BROKEN] = 1
             break
-        if end > buf.size and (length <= WHOLE_MAX or buf.size - i < HEAD):
+        if end > buf.size and (
+            length <= group[LARGEST] + WHOLE_EXTRA or buf.size - i < WHOLE_EXTRA
+        ):
             break
         messages[n, START], messages[n, END], messages[n, ID] = i, end, 0
         messages[n, VERDICT] = OTHER
-        if kind == 3 and not _publish(buf, body, end, flags, group[V5], messages, n):
+        if kind == 3 and not _publish(buf, body, end, flags, group, messages, n):
             group[BROKEN] = 1
             break
         if kind == 2:
@@ -108,34 +118,34 @@ def scan(buf: Bytes, messages: Ints, group: Ints) -> int:
 
 @njit(cache=True, boundscheck=True)
 def _publish(  # noqa: PLR0917  # jitted: arrays one by one
-    buf: Bytes, body: int, end: int, flags: int, v5: int, messages: Ints, n: int
+    buf: Bytes, body: int, end: int, flags: int, group: Ints, messages: Ints, n: int
 ) -> bool:
     """Take a PUBLISH apart; false if it is none, or at QoS 2, which nobody asked for."""
     qos = (flags >> 1) & 3
     if qos > 1 or body + 2 > end:
         return False
-    at = body + 2 + (_at(buf, body) << 8) + _at(buf, body + 1)
-    messages[n, TOPIC], messages[n, TOPIC_END] = body + 2, at
-    if at + 2 * qos > end:
+    i = body + 2 + (at(buf, body) << 8) + at(buf, body + 1)
+    messages[n, TOPIC], messages[n, TOPIC_END] = body + 2, i
+    if i + 2 * qos > end:
         return False
     if qos == 1:
-        messages[n, ID] = (_at(buf, at) << 8) + _at(buf, at + 1)
+        messages[n, ID] = (at(buf, i) << 8) + at(buf, i + 1)
         if messages[n, ID] == 0:
             return False
-        at += 2
-    if v5 != 0:
-        length, at = _length(buf, at)
-        at += length
-        if length < 0 or at > end:
+        i += 2
+    if group[V5] != 0:
+        length, i = _length(buf, i)
+        i += length
+        if length < 0 or i > end:
             return False
-    messages[n, PAYLOAD] = at
-    large = end - at > MAX_MESSAGE_BYTES or end - body > WHOLE_MAX
+    messages[n, PAYLOAD] = i
+    large = end - i > group[LARGEST] or end - body > group[LARGEST] + WHOLE_EXTRA
     messages[n, VERDICT] = TOO_LARGE if large else ASK
     return True
 
 
 @njit(cache=True, boundscheck=True)
-def _hash(data: Bytes, begin: int, end: int) -> int:
+def hashed(data: Bytes, begin: int, end: int) -> int:
     """Return FNV-1a of some bytes, not negative."""
     value = _FNV_BASIS
     for i in range(begin, end):
@@ -148,21 +158,21 @@ def index(topics: Bytes, devices: Ints, places: Ints) -> None:
     """Fill the hash table of the devices' topics; its size is a power of two, with places free."""
     places[:] = -1
     for d in range(devices.shape[0]):
-        place = _hash(topics[d], 0, devices[d, TOPIC_LENGTH]) & (places.size - 1)
+        place = hashed(topics[d], 0, devices[d, TOPIC_SIZE]) & (places.size - 1)
         while places[place] >= 0:
             place = (place + 1) & (places.size - 1)
         places[place] = d
 
 
 @njit(cache=True, boundscheck=True)
-def _find(  # noqa: PLR0917  # jitted: arrays one by one
+def find(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, begin: int, end: int, topics: Bytes, devices: Ints, places: Ints
 ) -> int:
     """Return the device of a topic, -1 for an unknown one."""
-    place = _hash(buf, begin, end) & (places.size - 1)
+    place = hashed(buf, begin, end) & (places.size - 1)
     while places[place] >= 0:
         d = int(places[place])
-        if devices[d, TOPIC_LENGTH] == end - begin:
+        if devices[d, TOPIC_SIZE] == end - begin:
             j = 0
             while j < end - begin and topics[d, j] == buf[begin + j]:
                 j += 1
@@ -173,30 +183,51 @@ def _find(  # noqa: PLR0917  # jitted: arrays one by one
 
 
 @njit(cache=True, boundscheck=True)
-def _may(d: int, pace: Floats, tokens: Floats) -> bool:
-    """Tell whether a device may send a batch now, and count it if so."""
-    passed_s = max(0.0, pace[NOW_S] - tokens[d, COUNTED_S])
-    left = min(pace[BURST], tokens[d, TOKENS] + passed_s * pace[PER_S])
-    tokens[d, COUNTED_S] = pace[NOW_S]
-    tokens[d, TOKENS] = left - 1.0 if left >= 1.0 else left
-    return bool(left >= 1.0)
+def _put(out: Bytes, i: int, word: Bytes) -> int:
+    for j in range(word.size):
+        out[i + j] = word[j]
+    return i + word.size
 
 
 @njit(cache=True, boundscheck=True)
-def read(  # noqa: PLR0917  # jitted: arrays one by one
-    buf: Bytes, messages: Ints, count: int, group: Ints, pace: Floats,
-    topics: Bytes, devices: Ints, places: Ints, tokens: Floats,
-) -> int:  # fmt: skip
-    """Give each message its verdict."""
-    for i in range(count):
-        if messages[i, VERDICT] != ASK:
-            continue
-        d = _find(buf, messages[i, TOPIC], messages[i, TOPIC_END], topics, devices, places)
-        messages[i, DEVICE] = d
-        if d < 0:
-            messages[i, VERDICT] = UNKNOWN
-        elif group[MODE] == TAKE and not _may(d, pace, tokens):
-            messages[i, VERDICT] = THROTTLED
-        else:
-            devices[d, ASKED] = group[STAMP]
-    return count
+def _digits(number: int) -> int:
+    size = 1
+    while number > 9:
+        size, number = size + 1, number // 10
+    return size
+
+
+@njit(cache=True, boundscheck=True)
+def acks(  # noqa: PLR0917  # jitted: arrays one by one
+    boots: Ints, names: Bytes, touched: Ints, topics: Bytes, devices: Ints, v5: int, out: Bytes
+) -> int:
+    """Write an `Ack` at QoS 0 for every boot that is touched and whose name is plain.
+
+    Returns:
+        How many bytes were written.
+    """
+    i = 0
+    for k in range(touched.size):
+        b = touched[k]
+        if boots[b, NAME_SIZE] > 0:
+            size = devices[boots[b, OWNER], TOPIC_SIZE] - _TELEMETRY + _ACK.size
+            digits = _digits(boots[b, CONTIGUOUS])
+            length = 2 + size + v5 + boots[b, NAME_SIZE] + digits + _FRAME
+            out[i], out[i + 1] = 0x30, length
+            if length > 127:
+                out[i + 1], out[i + 2] = (length & 127) | 128, length >> 7
+                i += 1
+            out[i + 2], out[i + 3] = size >> 8, size & 255
+            i = _put(out, i + 4, topics[boots[b, OWNER], : size - _ACK.size])
+            i = _put(out, i, _ACK)
+            if v5 != 0:
+                out[i] = 0
+            i = _put(out, i + v5, _BEFORE_BOOT)
+            i = _put(out, i, names[b, 8 * NAME : 8 * NAME + boots[b, NAME_SIZE]])
+            i = _put(out, i, _BEFORE_SEQUENCE) + digits
+            rest = boots[b, CONTIGUOUS]
+            for j in range(digits):
+                out[i - 1 - j] = 48 + rest % 10
+                rest //= 10
+            i = _put(out, i, _END)
+    return i

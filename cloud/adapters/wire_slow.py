@@ -8,7 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.adapters import wire_fast as fast
+from cloud.adapters import wire_kernel as kernel
 from cloud.adapters.store import AssetRow
+from cloud.adapters.wire_number import Bytes, Ints
 from contract import codec, topics
 from contract.errors import Malformed
 from contract.machines import MachineType
@@ -16,6 +19,9 @@ from contract.telemetry import Quality, TelemetryBatch
 from contract.topics import Channel
 
 _SIGNALS: Final = re.compile(rb'\{ *(?:"v": *1, *)?"signals": *(\[[^]]*])')
+SPELLINGS_MAX: Final = 1024
+TEXT_BYTES: Final = 1 << 20
+"""Bounds of what is learnt of spellings; the longest list that a message may hold fits."""
 _NO_VALUE: Final = int(Quality.MISSING)
 
 
@@ -77,6 +83,34 @@ def spelling(payload: bytes, signals: list[str]) -> bytes | None:
     except msgspec.DecodeError:
         return None  # a bracket inside a name
     return found[1] if same else None
+
+
+class Spellings:
+    """How the machine types' signals are written, for compiled code to know them by their bytes."""
+
+    def __init__(self, width: int) -> None:
+        self.text: Bytes = np.zeros(TEXT_BYTES, np.uint8)
+        self.rows: Ints = np.zeros((SPELLINGS_MAX, kernel.COLUMN + width), np.int64)
+        self.places: Ints = np.full(2 * SPELLINGS_MAX, -1, np.int64)
+        self._count = self._used = 0
+
+    def learn(self, machine: int, key: bytes, columns: list[int]) -> bool:
+        """Learn one; false if all had to be forgotten first, so that nobody may refer to any."""
+        room = self._count < SPELLINGS_MAX and self._used + len(key) <= TEXT_BYTES
+        if not room:
+            self._count = self._used = 0
+            self.places[:] = -1
+        data = np.array(np.frombuffer(key, np.uint8))
+        place = fast.find_spelling(data, 0, data.size, machine, self.text, self.rows, self.places)
+        if place < 0:
+            row = self.rows[self._count]
+            row[[kernel.KIND, kernel.OFFSET, kernel.SIZE]] = machine, self._used, data.size
+            row[kernel.SIGNALS] = len(columns)
+            row[kernel.COLUMN : kernel.COLUMN + len(columns)] = columns
+            self.text[self._used : self._used + data.size] = data
+            self.places[-1 - place] = self._count
+            self._count, self._used = self._count + 1, self._used + data.size
+        return room
 
 
 def why_unknown(topic: str, assets: Mapping[str, AssetRow]) -> str:
