@@ -32,6 +32,8 @@ class _Told:
                 f"{n} rows of {k} signals need times, values and quality; "
                 f"got {len(times_ns)}, {values.shape} and {quality.shape}"
             )
+        if n and not (which.min() >= 0 and which.max() < len(self._each)):
+            raise ValueError(f"machines are numbered from 0 to {len(self._each) - 1}")
         score, state = np.empty(n), np.empty(n, np.uint8)
         for i, (m, now) in enumerate(zip(which.tolist(), times_ns.tolist(), strict=True)):
             score[i], state[i] = self._each[m].judge_row(now, values[i], quality[i])

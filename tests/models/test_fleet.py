@@ -368,3 +368,36 @@ def test_a_glitch_in_commissioning_does_not_blind_its_signal() -> None:
     _, alarm = run(Fleet(NAMES, 1, WARMUP), x)
     assert not alarm[:800].any()
     assert alarm[830:].mean() > 0.9
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1]])
+@pytest.mark.parametrize("cut", [0, 300, 900])
+def test_one_machine_goes_on_in_another_fleet_alike_and_nowhere_else(
+    cut: int, names: list[str]
+) -> None:
+    x = broken(1600, 1000, 1200)[:, : len(names)]
+    times = np.arange(1600) * SECOND
+    fleet, other = Fleet(names, 2, WARMUP), Fleet(names, 3, WARMUP)
+    run(fleet, x[:cut], 1, times[:cut])
+    run(other, x, 2)  # forgotten
+    other.keep(2, fleet.kept(1))
+    assert other.progress(2) == fleet.progress(1)
+    expected = run(fleet, x[cut:], 1, times[cut:])
+    assert np.array_equal(run(other, x[cut:], 2, times[cut:]), expected)
+    assert other.kept(2) == fleet.kept(1)
+    before = other.kept(0)
+    for stranger in (Fleet(["a", "b"], 1, WARMUP), Fleet(names, 1, 60)):
+        run(stranger, plant(50)[:, : len(stranger.signals)])
+        kept = stranger.kept(0)
+        if len(stranger.signals) == len(names):
+            kept.state = kept.state[:-8]
+        with pytest.raises(Malformed, match="another fleet"):
+            other.keep(0, kept)
+    assert other.kept(0) == before
+
+
+def test_late_rows_are_told_from_fresh_ones() -> None:
+    for names in (NAMES, NAMES[:1]):
+        fleet, times = Fleet(names, 1, WARMUP), np.array([5, 6, 6, 4, 7]) * SECOND
+        fresh = fleet.judge(np.zeros(5, np.int64), times, plant(5)[:, : len(names)].copy())[2]
+        assert fresh.tolist() == [True, True, False, False, True]
