@@ -18,6 +18,8 @@ RETURN_S = 90.0
 """A program that was started again must work by then."""
 AFTER_WORKER_S = 30.0
 """A gateway may end by itself so soon after it lost a worker; its supervisor starts it again."""
+AGAIN_MAX = 5
+"""So often a trouble that touched nothing is tried again; who is dead cannot be troubled."""
 _SHOWS = {Network.LOSSY: "cut", Network.PARTITION: "held", Network.SLOW: "delayed"}
 """Which count of a link proves that it was in trouble."""
 
@@ -40,7 +42,7 @@ class Director:
         plan: Plan,
         programs: Programs,
         proxy: Proxy,
-        works: Callable[[Program, float], bool],
+        works: Callable[[Strike, float], bool],
         tell: Callable[[str], None],
     ) -> None:
         """Take the plan.
@@ -49,7 +51,8 @@ class Director:
             plan: what to do.
             programs: whom to do it to.
             proxy: the links.
-            works: tells whether a program has done its work since a moment of the monotonic clock.
+            works: tells whether what was hit has done its work since a moment of the monotonic
+                clock.
             tell: takes a line about each thing that was done.
         """
         self.fired: Counter[str] = Counter()
@@ -64,6 +67,7 @@ class Director:
         self._troubled_s, self._calm_s = 0.0, 0.0
         self._resets: list[float] = []
         self._before: Counter[str] = Counter()
+        self._again: Counter[str] = Counter()
         self._worker_hit_s = float("-inf")
         self._started_s = time.monotonic()
         self._samples = 0
@@ -124,7 +128,7 @@ class Director:
             self._undone_s = time.monotonic()
 
     def _await_return(self, strike: Strike, now_s: float) -> None:
-        if self._works(strike.program, self._undone_s):
+        if self._works(strike, self._undone_s):
             self._say(f"{name_of(strike)} works again")
             self._strike, self._quiet_s = None, now_s + GAP_S
         elif now_s - self._undone_s > RETURN_S:
@@ -151,9 +155,12 @@ class Director:
         self._proxy.set(trouble.link, HEALTHY)
         done = self._proxy.counts(trouble.link) - self._before
         shown = done[_SHOWS[trouble.network]]
-        self.fired[trouble.kind] += shown > 0
         self._say(f"{trouble.link} is well again; {_SHOWS[trouble.network]} {shown}")
         self._trouble, self._calm_s = None, now_s + GAP_S
+        self.fired[trouble.kind] += shown > 0
+        if not shown and self._again[trouble.kind] < AGAIN_MAX:
+            self._again[trouble.kind] += 1  # nobody was there to be troubled
+            self._troubles.insert(0, trouble)
 
     def _supervise(self, now_s: float) -> None:
         """Start again whoever ended without being hit, as a service manager does, and note it."""

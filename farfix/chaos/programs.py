@@ -88,7 +88,8 @@ class Programs(Children):
                 _await(lambda: all(state(p) == "T" for p in pids), f"{name} does not stop")
             case Act.RESTART:
                 _signal(pids[:1], signal.SIGTERM)
-        return f"{strike.act} {name} {strike.part} ({', '.join(map(str, pids))})"
+        part = "" if strike.part == name else f" {strike.part}"
+        return f"{strike.act} {name}{part} ({', '.join(map(str, pids))})"
 
     def over(self, strike: Strike) -> bool:
         """Tell whether what was done has had its effect, so that it can be undone."""

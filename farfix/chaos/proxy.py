@@ -89,10 +89,11 @@ class Link:
         """Accept nothing more and drop every connection."""
         if self._server is not None:
             self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._open.set()
+        for connection in list(self._connections):
+            connection.cut()
+        if self._tasks:  # they end by themselves, now that they can neither read nor write
+            await asyncio.wait(list(self._tasks), timeout=CALL_TIMEOUT_S / 2)
 
     def set(self, toxics: Toxics) -> None:
         """Make the link so bad from now on."""

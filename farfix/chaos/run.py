@@ -85,7 +85,7 @@ def main(chosen: Options, report_file: Path | None) -> int:
 
 def run(chosen: Options, screen: Screen) -> Report:
     """Run a whole drill and return what came of it."""
-    at = stand.prepare(chosen.folder.absolute(), PlantClock().now_ns())
+    at = stand.prepare(chosen.folder.absolute(), chosen.samples, PlantClock().now_ns())
     with ExitStack() as stack:
         dispatch = stack.enter_context(Dispatch(at.stage.webhook_secret))
         programs = stack.enter_context(Programs(at.stage.folder, stage.USERS))

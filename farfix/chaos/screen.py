@@ -21,7 +21,8 @@ class Progress(Struct, frozen=True):
 
     phase: str
     samples: int
-    of: int
+    of: int | None
+    """Samples asked for, while they are counted."""
     waiting: int
     """Batches in the agents' spools."""
     stored: int | None
@@ -31,7 +32,8 @@ class Progress(Struct, frozen=True):
 
     def text(self) -> str:
         """Return it as one line."""
-        line = f"{self.phase}: {self.samples} of {self.of} samples"
+        line = f"{self.phase}: {self.samples} samples taken"
+        line += "" if self.of is None else f" of {self.of}"
         if self.left_s is not None:
             line += f", about {self.left_s:.0f} s left"
         line += f"; {self.waiting} batches in spools"

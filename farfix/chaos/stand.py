@@ -24,12 +24,18 @@ from farfix.demo.stage import Stage
 
 MACHINES = 32
 """On two sites, each with an agent."""
+FEW_MACHINES = 12
+SHORT_SAMPLES = 20_000
+"""A drill of fewer samples has few machines, so that it takes a minute or two."""
 READINGS_PER_S = 320.0
 """Of the wall clock; what two cores bear while every program is up."""
 POLL_S = 5.0
 """How often the shipped machine types are polled, in plant time."""
-SPEED = READINGS_PER_S * POLL_S / MACHINES
-"""How fast plant time runs."""
+MAX_SPEED = 100.0
+"""How fast plant time runs at most; an outage lasts longer there by as much."""
+COMMISSIONING_S = 1800.0
+"""Half of the demo's, in plant time: a drill is about what is kept, not about fine detection."""
+COMMISSIONING_SAMPLES = 150
 SILENT_AFTER_S = 86_400.0
 """So long that no partition of a drill looks like a machine that fell silent."""
 DATABASE = "farfix"
@@ -61,10 +67,12 @@ class Stand(Struct, frozen=True):
         return self.stage.folder / f"edge-{site}" / "edge.db"
 
 
-def prepare(folder: Path, origin_ns: int) -> Stand:
+def prepare(folder: Path, samples: int, origin_ns: int) -> Stand:
     """Make a fresh folder with new keys and secrets."""
-    fleet = [replace(m, bus=f"tcp-{m.site}") for m in script.fleet(MACHINES)]
-    made = stage.prepare(folder, fleet, Timescale(SPEED, origin_ns))
+    count = MACHINES if samples >= SHORT_SAMPLES else FEW_MACHINES
+    speed = min(READINGS_PER_S * POLL_S / count, MAX_SPEED)
+    fleet = [replace(m, bus=f"tcp-{m.site}") for m in script.fleet(count)]
+    made = stage.prepare(folder, fleet, Timescale(speed, origin_ns))
     return Stand(made, free_port() if influxd.program() else 0)
 
 
@@ -80,6 +88,8 @@ def write_configs(
         if name == "cloud":
             config["broker"]["url"] = f"mqtt://127.0.0.1:{ports[CLOUD_BROKER]}"
             config["silent_after_s"] = SILENT_AFTER_S
+            config["commissioning_s"] = COMMISSIONING_S
+            config["commissioning_samples"] = COMMISSIONING_SAMPLES
             if stand.store_port:
                 url = f"http://127.0.0.1:{ports[CLOUD_STORE]}"
                 config["series"] = {"kind": "influx1", "url": url, "database": DATABASE}

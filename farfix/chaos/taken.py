@@ -5,7 +5,7 @@ them, and nothing that the agent deletes later leaves our table.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,9 @@ class Spool:
     def __init__(self, file: Path) -> None:
         """Make the file as the agent would at its first start, and have it note what comes in."""
         self._file = file
-        self._counted, self._last = 0, 0
+        self.counted = 0
+        """Readings, when `count` was last asked."""
+        self._last = 0
         connection = open_database(file)
         connection.executescript(_NOTE)
         connection.close()
@@ -54,9 +56,9 @@ class Spool:
         with self._open() as database:
             rows = database.execute("SELECT id, data FROM taken WHERE id > ?", (self._last,))
             for number, data in rows:
-                self._counted += len(_TIMES.decode(data).times_ns)
+                self.counted += len(_TIMES.decode(data).times_ns)
                 self._last = number
-        return self._counted
+        return self.counted
 
     def devices(self) -> list[str]:
         """Return the devices that were ever read."""
@@ -97,8 +99,3 @@ class Spool:
             yield database
         finally:
             database.close()
-
-
-def total(spools: Sequence[Spool]) -> int:
-    """Return how many readings all agents took."""
-    return sum(spool.count() for spool in spools)

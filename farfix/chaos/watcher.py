@@ -15,6 +15,7 @@ from farfix.chaos.cases import History
 
 LOOK_EVERY_S = 0.5
 END_TIMEOUT_S = 60.0
+REFUSED_MAX = 20
 
 
 class Machine(Struct, frozen=True):
@@ -64,6 +65,8 @@ class Watcher:
         """When the newest complete answer was asked for, on the monotonic clock."""
         self.looks = 0
         self.unanswered = 0
+        self.refused: list[str] = []
+        """Answers that were errors; a gateway that is hit does not answer at all."""
         self.reordered = 0
         """How often a machine's newest reading went backwards within one life of the gateway."""
         self._console = Console(base_url, token)
@@ -120,8 +123,12 @@ class Watcher:
         while not self._ending.wait(LOOK_EVERY_S):
             try:
                 self.look()
-            except (Unreachable, Refused):
-                self.unanswered += 1  # it was hit, or its store was; that is what drills are for
+            except Unreachable:
+                self.unanswered += 1  # it was hit; that is what drills are for
+            except Refused as error:
+                self.unanswered += 1
+                if len(self.refused) < REFUSED_MAX:
+                    self.refused.append(str(error))
             except Exception as error:  # noqa: BLE001 - raised where somebody looks
                 self._error = error
                 return

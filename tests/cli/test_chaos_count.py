@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from contract import codec
 from contract.telemetry import Quality, TelemetryBatch
 from edge.adapters.spool import open_database
-from farfix.chaos.taken import Readings, Spool, total
+from farfix.chaos.taken import Readings, Spool
 from farfix.chaos.tally import Stored, Tally, count, problems
 
 S = 10**9
@@ -62,7 +62,7 @@ def test_what_an_agent_took_is_known_whatever_it_deletes(tmp_path: Path) -> None
     assert spool.count() == 2
     keep(its, "a", batch(2, 2, x=2.5, y=0.1))
     its.execute("DELETE FROM batch WHERE sequence = 1")
-    assert (spool.count(), spool.waiting(), total([spool])) == (3, 1, 3)
+    assert (spool.count(), spool.waiting(), spool.counted) == (3, 1, 3)
     assert spool.devices() == ["a", "b"]
     assert spool.taken("a") == {S: {"x": 1.5}, 2 * S: {"x": 2.5, "y": 0.1}}
     assert spool.held("a") == {2 * S}
