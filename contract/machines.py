@@ -27,6 +27,10 @@ from contract.tickets import Part
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
+RESERVED = frozenset({"quality", "score", "alarm", "time", "device", "site"})
+"""Names that no signal may have: they stand beside the signals in the time-series store."""
+
+
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of a machine type's file: a field that is not known is a typing error."""
 
@@ -312,6 +316,7 @@ def _name_problems(m: MachineType) -> list[str]:
         ("fault", [f.code for f in m.faults]),
     ):
         found += [f"{kind} {name} is given twice" for name in set(names) if names.count(name) > 1]
+    found += [f"signal {s.name}: the name is reserved" for s in m.signals if s.name in RESERVED]
     found += [
         f"signal {s.name}: range {s.range} is empty" for s in m.signals if s.range[0] >= s.range[1]
     ]
