@@ -24,7 +24,7 @@ from contract.errors import Refused
 COMPACT_NS = 60 * 10**9
 CELLS_MAX = 2_000_000
 """Times and values in recent blobs before they are packed: 16 MB, packed in about 0.1 s."""
-BLOBS_MAX = 1000
+BLOBS_MAX = 5000
 DEVICES_MAX = 2**DEVICE_BITS - 1
 WAL_PAGES = 4000
 """Pages in the write-ahead log before they move to the file: recent blobs are gone by then."""
@@ -134,7 +134,7 @@ class SqliteSeries:
             state, self._state = self._state or self._known(), None
             now_ns = self._now_ns()
             with sqlite_file.transaction(self._writer):
-                for frame in good:
+                for frame in _joined(good):
                     for part in _parts(frame):
                         self._append(state, part, now_ns)
                 if _is_due(state, now_ns):
@@ -243,6 +243,30 @@ class SqliteSeries:
             span = (piece << DEVICE_BITS, piece + 1 << DEVICE_BITS)
             self._writer.execute("DELETE FROM block WHERE id >= ? AND id < ?", span)
             self._writer.execute("DELETE FROM piece WHERE id = ?", (piece,))
+
+
+def _joined(frames: Sequence[Frame]) -> Iterator[Frame]:
+    """Make one of the frames of a measurement that follow each other with the same fields."""
+    runs: list[list[Frame]] = []
+    newest: dict[str, list[Frame]] = {}
+    for frame in frames:
+        run = newest.get(frame.measurement)
+        if run and run[0].fields == frame.fields:
+            run.append(frame)
+        else:
+            newest[frame.measurement] = [frame]
+            runs.append(newest[frame.measurement])
+    for run in runs:
+        yield (
+            run[0]
+            if len(run) == 1
+            else run[0]._replace(
+                devices=[device for frame in run for device in frame.devices],
+                sites=[site for frame in run for site in frame.sites],
+                times_ns=np.concatenate([frame.times_ns for frame in run]),
+                values=np.concatenate([frame.values for frame in run]),
+            )
+        )
 
 
 def _parts(frame: Frame) -> Iterator[Frame]:
