@@ -267,11 +267,12 @@ class Worker:
             return
         done = {checkpoint.device: checkpoint.position for checkpoint in captured.checkpoints}
         async with self._writing:
-            await asyncio.to_thread(
-                self._journal.save, captured.checkpoints, fed=self.feed.fed,
-                positions=(self._journal.newest(), self._reader.positions()),
-                prune_to=self.watch.saved(done, self.feed.fed),
-            )  # fmt: skip
+            positions = self._journal.newest(), self._reader.positions()
+            fed = self.feed.fed
+        await asyncio.to_thread(
+            self._journal.save, captured.checkpoints, fed=fed, positions=positions,
+            prune_to=self.watch.saved(done, fed),
+        )  # fmt: skip
         self._journal.forget_quarantined(captured.quarantined)
         self._captured = None
 
