@@ -148,14 +148,16 @@ class Machine(FleetMachine):
 
 
 class Telemetry(_View):
-    """Signals over time; each list has one entry per bucket, the mean of what it holds."""
+    """Signals and score over time; each list has one entry per bucket, the mean of what it holds.
+
+    ``null``: there is no value; of the score, that the reading was not judged.
+    """
 
     device: str
     from_ns: int
     to_ns: int
     times_ns: list[int]
     signals: dict[str, list[float | None]]
-    score_times_ns: list[int]
     score: list[float | None]
 
 

@@ -104,16 +104,14 @@ class Views:
             return None
         names = signals or [signal.name for signal in machine_type.signals]
         span = (from_ns, to_ns, min(max_points, MAX_POINTS))
-        points = self._desk.series.read(machine_type.name, device, names, *span)
-        score = self._desk.series.read("score", device, ["score"], *span)
+        points = self._desk.series.read(machine_type.name, device, [*names, "score"], *span)
         return Telemetry(
             device=device,
             from_ns=from_ns,
             to_ns=to_ns,
             times_ns=points.times_ns,
-            signals=points.columns,
-            score_times_ns=score.times_ns,
-            score=score.columns["score"],
+            signals={name: points.columns[name] for name in names},
+            score=points.columns["score"],
         )
 
     def cases(

@@ -41,6 +41,7 @@ from contract.machines import MachineType
 from contract.tickets import Asset, ClosingReport, Forecast
 from contract.timescale import Timescale
 from models.monitor import State
+from tests.frames import frames
 from tests.web.fixture_signals import deviations, hypotheses, value_of
 
 S = 10**9
@@ -245,18 +246,16 @@ class WorldDesk:
                 s.name: value_of(s, second, shifts.get(s.name, 0) * grown, noise)
                 for s in machine.signals
             }
-            rows.append(Row(machine.name, tags, fields, at_ns))
             score = 0.25 + 0.08 * math.sin(second / 300) + noise.gauss(0, 0.03) + 1.6 * grown
-            tags = tags | {"machine_type": machine.name}
-            scored: dict[str, float | None] = {"score": score, "alarm": float(score >= 1)}
-            rows.append(Row("score", tags, scored, at_ns))
-        assert not self.series.write(rows), "every row is taken"
+            scored = {"quality": 0.0, "score": score, "alarm": float(score >= 1)}
+            rows.append(Row(machine.name, tags, fields | scored, at_ns))
+        assert not self.series.write(frames(rows)), "every row is taken"
         score_now = rows[-1].fields["score"]
         self.lives[device] = Live(
             device=device,
             online=True,
             last_ns=START_NS - 2 * S,
-            values=dict(rows[-2].fields),
+            values=fields,
             state=State.ALARM if (score_now or 0) >= 1 else State.HEALTHY,
             score=score_now,
             progress=1.0,

@@ -83,7 +83,7 @@ async def test_telemetry_is_cut_and_thinned(api: Client) -> None:
     body = found.json()
     assert set(body["signals"]) == {"flow_m3h", "vibration_mm_s"}
     assert 0 < len(body["times_ns"]) <= 30
-    assert len(body["signals"]["flow_m3h"]) == len(body["times_ns"])
+    assert len(body["signals"]["flow_m3h"]) == len(body["times_ns"]) == len(body["score"])
     assert min(body["times_ns"]) >= START_NS - 3600 * S
     assert max(s for s in body["score"] if s is not None) > 1
 

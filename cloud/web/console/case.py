@@ -154,7 +154,7 @@ class _Page:
             return
         score = Track(
             title="Deviation from healthy running",
-            times_ns=found.score_times_ns,
+            times_ns=found.times_ns,
             values=found.score,
             color=charts.SCORE,
             level=1.0,

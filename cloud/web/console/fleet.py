@@ -58,7 +58,7 @@ class Card:
     """One machine. Built once; afterwards only its values change."""
 
     def __init__(self, machine: FleetMachine) -> None:
-        self.status = machine.status
+        self.status, self.machine_type = machine.status, machine.machine_type
         self.text = f"{machine.title} {machine.device} {machine.site} {machine.machine_type_title}"
         self.root = box("card machine")
         with self.root:
@@ -201,17 +201,17 @@ def _keep_alive(desk: Desk, views: Views, tiles: Tiles, board: Board) -> None:
 
     async def sparks() -> None:
         for device, card in list(board.cards.items()):
-            card.draw(await load(_spark_reader(desk, device)))
+            card.draw(await load(_spark_reader(desk, device, card.machine_type)))
 
     live(refresh)
     live(sparks, SPARK_EVERY_S, at_once=True)
 
 
-def _spark_reader(desk: Desk, device: str) -> Callable[[], str]:
+def _spark_reader(desk: Desk, device: str, machine_type: str) -> Callable[[], str]:
     def read() -> str:
         now_ns = desk.now_ns()
-        since_ns = now_ns - SPARK_SPAN_NS
-        found = desk.series.read("score", device, ["score"], since_ns, now_ns, SPARK_POINTS)
-        return charts.spark(found.times_ns, found.columns["score"], since_ns, now_ns)
+        span = (now_ns - SPARK_SPAN_NS, now_ns, SPARK_POINTS)
+        found = desk.series.read(machine_type, device, ["score"], *span)
+        return charts.spark(found.times_ns, found.columns["score"], *span[:2])
 
     return read

@@ -204,7 +204,7 @@ class _Plots:
         if name == "score":
             return Track(
                 title="Deviation",
-                times_ns=found.score_times_ns,
+                times_ns=found.times_ns,
                 values=found.score,
                 color=charts.SCORE,
                 level=1.0,
