@@ -12,7 +12,7 @@ export PYTHONSAFEPATH := 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fix docs bench-models secrets constraints clean
+.PHONY: help setup demo test check fix docs bench bench-models secrets constraints clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ fix: $(READY)  ## repair what the linter and the formatter can
 
 docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python -m farfix.reference
+
+# gmqtt lives in a folder of its own: it ships a package `tests`, which would hide ours.
+bench: $(READY)  ## measure the telemetry path beside others: make bench ARGS="--quick --outage 3600"
+	@test -d var/bench/clients/gmqtt || \
+		$(BIN)/python -m pip install --quiet --no-deps --target var/bench/clients gmqtt==0.8.0 || \
+		echo "gmqtt cannot be installed and is not compared" >&2
+	@$(BIN)/python tests/bench/bench_path.py $(ARGS)
 
 bench-models: $(READY)  ## measure the models: make bench-models ARGS="--data DIR --quick"
 	@$(BIN)/python tests/bench/bench_models.py $(ARGS)

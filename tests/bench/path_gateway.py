@@ -1,5 +1,6 @@
 """The real gateway as its users start it, with a broker and a store: fed, watched and counted."""
 
+import math
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import httpx
 from msgspec import Struct
 
 from cloud.adapters import broker
+from cloud.config import Config
+from cloud.core.intake import Limits
 from contract.errors import Unreachable
 from farfix.children import free_port, tail
 from tests.bench import path_machines, path_packets, path_process
@@ -27,7 +30,7 @@ GATEWAY = "gateway"
 METRICS = (
     "batches_accepted", "batches_repeated", "batches_throttled", "batches_refused",
     "messages_refused", "messages_quarantined", "readings_scored", "readings_late",
-    "series_rows_written", "series_rows_rejected", "cases_opened",
+    "series_rows_written", "series_rows_rejected", "cases_opened", "journal_bytes",
 )  # fmt: skip
 LOSSES = (
     "batches_repeated", "batches_throttled", "batches_refused", "messages_refused",
@@ -111,7 +114,8 @@ class Rig:
         config.write_text(
             f'data_dir = "{self.folder / "data"}"\nmachine_types = "{types}"\n'
             f"http_port = {self._port}\n"
-            f"commissioning_s = 0.001\ncommissioning_samples = {COMMISSIONING_SAMPLES}\n"
+            f"{flood_config()}commissioning_s = 0.001\n"
+            f"commissioning_samples = {COMMISSIONING_SAMPLES}\n"
             f'silent_after_s = 1e6\n[broker]\nurl = "{self.broker.url}"\n'
             f'password_file = "{self.broker.password_file(GATEWAY)}"\n{self.store.config()}{assets}'
         )
@@ -131,8 +135,10 @@ class Rig:
         """
         deadline_s = time.monotonic() + timeout_s
         while not holds():
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                words = tail(self.folder / "gateway.log")
+            words = tail(self.folder / "gateway.log")
+            if self._process.poll() is not None:
+                raise Unreachable(f"the gateway ended: {words}")
+            if time.monotonic() > deadline_s:
                 raise Unreachable(f"waited {timeout_s:g} s in vain until {what}: {words}")
             time.sleep(0.05)
 
@@ -156,6 +162,16 @@ class Rig:
             elif name == "detection_delay_seconds_bucket":
                 delays.append((float(value.replace("+Inf", "inf")), float(number)))
         return Seen(counts, states, delays)
+
+
+def flood_config() -> str:
+    """Let one device send what ten thousand would: the bench wants to know what that costs."""
+    return "device_batches_per_s = 1e6\n" if "device_batches_per_s" in Config.model_fields else ""
+
+
+def most_per_s(devices: int) -> float:
+    """Return how many messages a second the gateway takes of so many devices at most."""
+    return math.inf if flood_config() else 0.9 * Limits().batches_per_s * devices
 
 
 def store(name: str, folder: Path) -> Store:

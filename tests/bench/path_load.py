@@ -26,11 +26,7 @@ from tests.bench.path_packets import SITE
 CHUNK = 256
 """Messages written at a time at most."""
 PACE_S = 0.002
-STALLED_S = 30.0
-"""No message came through for so long: the rest is lost."""
 PUBACK_WINDOW = 5_000
-SETTLED_S = 1.0
-"""After the last ack: whoever repeats one too many is found out."""
 
 
 class Setup(Struct, frozen=True):
@@ -54,8 +50,8 @@ class Order(Struct, frozen=True):
     rate: float = 0.0
     """Messages a second; 0: as fast as they come through."""
     window: int = 4_000
-    seconds: float = 0.0
-    """End earlier after so long; 0: never."""
+    patience_s: float = 30.0
+    """Nothing came through for so long: the rest is lost."""
 
 
 class Done(Struct, frozen=True):
@@ -88,6 +84,7 @@ class Load:
         if setup.count_file:
             self._counted = np.memmap(setup.count_file, np.int64, "r")
         self._total = self._with_puback = self._bytes = 0
+        self._progress = (0.0, (0, 0))
         self._socket = connect(setup)
 
     def _through(self) -> int:
@@ -98,23 +95,19 @@ class Load:
         start, cpu = time.perf_counter(), time.process_time()
         first, bytes_before, through_before = self._total, self._bytes, self._through()
         last = first + order.count
-        while self._total < last or self._pending:
-            now = time.perf_counter() - start
-            if order.seconds and now > order.seconds:
-                last = self._total
-            due = last if not order.rate else min(last, first + int(order.rate * now))
-            self._step(order, due, start + now)
-            if self._stalled(start):
-                break
+        self._progress = (start, (-1, -1))
+        while (self._total < last or self._pending) and not self._stalled(order.patience_s):
+            elapsed_s = time.perf_counter() - start
+            due = last if not order.rate else min(last, first + int(order.rate * elapsed_s))
+            self._step(order, due)
         seconds = time.perf_counter() - start
-        while not self._complete() and not self._stalled(start):
+        while not self._complete() and not self._stalled(order.patience_s):
             self._exchange(PACE_S)
-        through_seconds = time.perf_counter() - start
         return Done(
             sent=self._total - first,
             through=self._through() - through_before,
             seconds=seconds,
-            through_seconds=through_seconds,
+            through_seconds=time.perf_counter() - start,
             cpu_s=time.process_time() - cpu,
             bytes_sent=self._bytes - bytes_before,
             total=self._total,
@@ -123,16 +116,16 @@ class Load:
     def _complete(self) -> bool:
         return self._through() >= self._total and self._found[1] >= self._with_puback
 
-    def _stalled(self, start: float) -> bool:
-        """Tell whether nothing has come through for too long."""
+    def _stalled(self, patience_s: float) -> bool:
+        """Tell whether messages are on their way and none has come through for too long."""
         now, state = time.perf_counter(), (self._through(), int(self._found[1]))
-        since, before = getattr(self, "_progress", (start, (-1, -1)))
-        if state != before or since < start:
+        since, before = self._progress
+        if state != before or self._complete():
             self._progress = (now, state)
             return False
-        return now - since > STALLED_S and not self._complete()
+        return now - since > patience_s
 
-    def _step(self, order: Order, due: int, now: float) -> None:
+    def _step(self, order: Order, due: int) -> None:
         room = order.window - (self._total - self._through())
         if order.qos:
             room = min(room, PUBACK_WINDOW - (self._with_puback - int(self._found[1])))

@@ -17,6 +17,8 @@ STORED_S = 120.0
 POLL_S = 0.05
 HELD_RATE = 0.97
 """A paced load that reached less of its rate was none."""
+WHOLE = ("batches_accepted", "readings_scored", "series_rows_written")
+"""What every message must do once."""
 UNWELL_MAX = 0.01
 """So many machines may stand in a false alarm while figures are taken."""
 
@@ -77,8 +79,8 @@ def _stored(rig: Rig, before: Seen, count: int) -> bool:
     return rig.seen().since(before, "series_rows_written") >= count
 
 
-def measure(rig: Rig, values: int, order: Order) -> Phase:
-    """Put one load on the gateway."""
+def measure(rig: Rig, values: int, order: Order, *, keep_rate: bool = False) -> Phase:
+    """Put one load on the gateway; one that is to keep its rate and does not is invalid."""
     before, cost, store_cost = rig.seen(), rig.cost(), _store_cpu_s(rig)
     start = time.perf_counter()
     done = rig.generator.run(order)
@@ -109,7 +111,7 @@ def measure(rig: Rig, values: int, order: Order) -> Phase:
         store_cpu_us=(_store_cpu_s(rig) - store_cost) * each,
         healthy=int(after.states.get("healthy", 0.0)),
         cases=after.since(before, "cases_opened"),
-        invalid=_problem(rig, order, done, before, after),
+        invalid=problem(rig.devices, order.rate if keep_rate else 0.0, done, (before, after)),
     )
 
 
@@ -118,31 +120,37 @@ def _store_cpu_s(rig: Rig) -> float:
 
 
 def _over(before: Seen, after: Seen, sent: int) -> bool:
-    return all(
-        after.since(before, name) >= sent
-        for name in ("batches_accepted", "readings_scored", "series_rows_written")
-    )
+    return all(after.since(before, name) >= sent for name in WHOLE)
 
 
-def _problem(rig: Rig, order: Order, done: Done, before: Seen, after: Seen) -> str:
+def problem(devices: int, rate: float, done: Done, looks: tuple[Seen, Seen]) -> str:
+    """Say why a load gives no figure; empty if it does.
+
+    Args:
+        devices: how many machines there are.
+        rate: messages a second that must have been kept, 0 if none.
+        done: what the load generator says.
+        looks: what the gateway had counted before and after.
+    """
+    before, after = looks
     found = []
     if done.through != done.sent:
         found.append(f"{done.sent - done.through} of {done.sent} messages not acknowledged")
-    for name in ("batches_accepted", "readings_scored", "series_rows_written"):
+    for name in WHOLE:
         if after.since(before, name) != done.sent:
             found.append(f"{name} {after.since(before, name)} of {done.sent}")
     found += [f"{name} {after.since(before, name)}" for name in LOSSES if after.since(before, name)]
-    if order.rate and done.sent / done.seconds < HELD_RATE * order.rate:
-        found.append(f"{done.sent / done.seconds:.0f} of {order.rate:.0f} messages/s kept")
-    if after.states.get("healthy", 0.0) < (1 - UNWELL_MAX) * rig.devices:
+    if done.sent < HELD_RATE * rate * done.seconds:
+        found.append(f"{done.sent / done.seconds:.0f} of {rate:.0f} messages/s kept")
+    if after.states.get("healthy", 0.0) < (1 - UNWELL_MAX) * devices:
         found.append(f"machines were {after.states}")
     return "; ".join(found)
 
 
-def repeated(rig: Rig, values: int, order: Order, phases: int) -> Phase:
+def repeated(rig: Rig, values: int, order: Order, phases: int, *, keep_rate: bool = False) -> Phase:
     """Warm up, measure several times, and return the median of those that are valid."""
     measure(rig, values, structs.replace(order, count=max(order.count // 5, 1)))
-    found = [measure(rig, values, order) for _ in range(phases)]
+    found = [measure(rig, values, order, keep_rate=keep_rate) for _ in range(phases)]
     valid = [phase for phase in found if not phase.invalid]
     if not valid:
         return found[-1]
