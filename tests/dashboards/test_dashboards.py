@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from cloud.adapters import series_influx
-from cloud.adapters.series import Row
+from tests.frames import frame
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARDS = sorted((ROOT / "dashboards").glob("*.json"))
 NOW_NS = 1_795_330_000 * 10**9
+MACHINES = [("centrifugal_pump", "pump-1"), ("centrifugal_pump", "pump-2"), ("chiller", "c-1")]
 
 
 def queries(dashboard: dict[str, object]) -> list[str]:
@@ -37,18 +38,20 @@ def filled(query: str) -> str:
 def test_every_query_returns_rows(path: Path, influx_url: str) -> None:
     database = f"d{uuid.uuid4().hex}"
     store = series_influx.v1(influx_url, database, "")
-    tags = {"device": "pump-1", "site": "north"}
-    scored = tags | {"machine_type": "centrifugal_pump"}
-    times = [NOW_NS - i * 5 * 10**9 for i in range(60)]
-    rows = [Row("centrifugal_pump", tags, {"flow_m3h": 50.0, "quality": 0.0}, t) for t in times]
-    rows += [Row("score", scored, {"score": 0.4, "alarm": 1.0}, t) for t in times]
-    assert store.write(rows) == []
+    for machine_type, device in MACHINES:
+        for i in range(60):
+            fields = {"flow_m3h": 50.0, "quality": 0.0, "score": 1.4, "alarm": float(i < 3)}
+            at_ns = NOW_NS - i * 5 * 10**9
+            assert store.write([frame(device, at_ns, {**fields}, machine_type)]) == []
     for query in queries(json.loads(path.read_text())):
         text = filled(query)
         assert "$" not in text, f"a macro is left in {text}"
         answer = httpx.get(f"{influx_url}/query", params={"db": database, "q": text})
         (result,) = answer.json()["results"]
         assert result.get("series"), f"no rows for {text}: {result}"
+        if "sum(" in text:  # machines in alarm
+            sums = {found["name"]: found["values"][0][1] for found in result["series"]}
+            assert sums == {"centrifugal_pump": 2, "chiller": 1}
     store.close()
 
 
