@@ -26,5 +26,10 @@ class Status(Message, frozen=True, kw_only=True, omit_defaults=True):
     reason: Annotated[str, Meta(max_length=500)] = ""
     """Why it is offline, for people."""
     spool_bytes: int = 0
+    """Bytes of telemetry that the gateway has not acknowledged."""
     spool_dropped: int = 0
-    """Batches that the agent had to drop because its spool was full."""
+    """Batches that the agent had to drop so far."""
+    spool_oldest_ns: Annotated[int, Meta(ge=0)] = 0
+    """Event time of the oldest batch that waits; 0 when none does."""
+    spool_full: Annotated[str, Meta(max_length=300)] = ""
+    """Why batches are being lost at present and what helps, for people; empty while none are."""

@@ -95,6 +95,8 @@ class Config(Settings):
     trusted_key: str = Field(default="", pattern=r"^([0-9a-fA-F]{64})?$")
     """Public ed25519 key, hexadecimal, of whoever signs firmware; empty: no updates."""
     spool_max_bytes: int = Field(default=50_000_000, ge=1_000_000, le=100_000_000_000)
+    spool_max_age_s: float = Field(default=7 * 86400, ge=60, le=366 * 86400)
+    """Telemetry that the gateway could not get for so long is dropped."""
     batch_ticks: int = Field(default=2, ge=1, le=20)
     """Ticks of a device that travel in one message; more saves traffic, fewer saves time."""
     broker: BrokerConfig

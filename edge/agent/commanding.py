@@ -45,6 +45,7 @@ class Commander:
         while True:
             command = await self._waiting.get()
             await self._handle(command)
+            self._disk.owes_answers = True
             self._wake.set()
 
     async def _handle(self, command: Command) -> None:

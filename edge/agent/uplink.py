@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Mapping
 
 from contract import codec, topics
@@ -14,29 +13,25 @@ from contract.telemetry import Ack
 from contract.topics import Channel
 from edge.adapters import mqtt
 from edge.adapters.clock import Clock
-from edge.adapters.spool import Acked, outgoing
 from edge.agent.commanding import Commander
 from edge.agent.disk import Disk
+from edge.agent.reporting import SpoolReport
+from edge.agent.sending import Sender
 from edge.agent.statuses import Statuses
 from edge.agent.stopping import end
 from edge.config import Config
-from edge.core import window
 
 log = logging.getLogger(__name__)
 
-FRESH_S = 30.0
-"""Telemetry that waited longer for its first departure leaves as history."""
-FRESH_WALL_S = 3.0
-"""A network's delays do not shrink when plant time runs faster."""
 PASS_MAX = 64
-"""Batches in memory at a time."""
+"""Answers in memory at a time."""
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 60.0
 IDLE_S = 1.0
 FAREWELL_S = 2.0
 
 
 class Uplink:
-    """Keeps the connection and sends what waits, in order per device."""
+    """Keeps the connection, and says and hears over it."""
 
     def __init__(
         self,
@@ -45,6 +40,7 @@ class Uplink:
         clock: Clock,
         disk: Disk,
         statuses: Statuses,
+        report: SpoolReport,
         commanders: Mapping[str, Commander],
         wake: asyncio.Event,
     ) -> None:
@@ -52,11 +48,10 @@ class Uplink:
         self._clock = clock
         self._disk = disk
         self._statuses = statuses
+        self._report = report
         self._commanders = commanders
         self._wake = wake
-        self._windows = dict.fromkeys(commanders, window.Window())
-        self._turns = deque(commanders)
-        self._fresh_s = max(FRESH_S, clock.plant_ns(FRESH_WALL_S) / 1e9)
+        self._sender = Sender(config.site, commanders, clock, disk)
 
     async def run(self) -> None:
         """Connect, converse, and connect again, until cancelled."""
@@ -76,18 +71,9 @@ class Uplink:
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
 
     async def _converse(self, session: mqtt.Session) -> None:
-        self._windows = {d: window.from_the_start(w) for d, w in self._windows.items()}
-        self._statuses.forget(self._statuses.agent)
-        self._statuses.say(
-            self._statuses.agent,
-            Status(
-                online=True,
-                at_ns=self._clock.now_ns(),
-                agent=self._statuses.agent,
-                spool_bytes=self._disk.spool.held_bytes,
-                spool_dropped=self._disk.dropped,
-            ),
-        )
+        self._sender.reconnected()
+        self._disk.owes_answers = True
+        self._report.arrived()
         self._statuses.all_is_news()
         jobs = [
             asyncio.create_task(self._receive(session)),
@@ -123,11 +109,8 @@ class Uplink:
 
     def _topics(self) -> list[str]:
         site = self._config.site
-        return [
-            topics.build(site, device, channel)
-            for device in self._commanders
-            for channel in (Channel.ACK, Channel.COMMAND)
-        ]
+        acks = [topics.build(site, device, Channel.ACK) for device in self._sender.devices]
+        return acks + [topics.build(site, device, Channel.COMMAND) for device in self._commanders]
 
     async def _receive(self, session: mqtt.Session) -> None:
         async for message in session.messages():
@@ -139,17 +122,15 @@ class Uplink:
         raise Unreachable("the broker ended the conversation")
 
     def _on_message(self, topic: topics.Topic, message: mqtt.Incoming) -> None:
-        if topic.device not in self._commanders:
+        if topic.device not in self._sender.devices:
             raise Malformed(f"{topic.device} is not one of this agent's devices")
         if topic.channel is Channel.ACK:
             ack = codec.decode(message.payload, Ack)
-            before = self._windows[topic.device]
-            self._windows[topic.device] = window.after_ack(
-                before, ack.boot, ack.sequence, self._clock.steady_s()
-            )
-            self._disk.forget(Acked(topic.device, ack.boot, ack.sequence, before.highest_id))
-            self._wake.set()
+            if self._sender.acknowledged(topic.device, ack.boot, ack.sequence):
+                self._wake.set()
         elif topic.channel is Channel.COMMAND:
+            if topic.device not in self._commanders:
+                raise Malformed(f"{topic.device} takes no commands here any more")
             if message.retained:
                 raise Malformed("a command must not be retained: it would act again and again")
             self._commanders[topic.device].receive(codec.decode(message.payload, Command))
@@ -160,7 +141,7 @@ class Uplink:
             self._wake.clear()
             await session.publish(self._statuses.take_news())
             await self._send_answers(session)
-            if await self._send_batches(session):
+            if await self._sender.send(session) or self._disk.owes_answers:
                 continue
             try:
                 async with asyncio.timeout(IDLE_S):
@@ -169,37 +150,12 @@ class Uplink:
                 continue
 
     async def _send_answers(self, session: mqtt.Session) -> None:
+        if not self._disk.owes_answers:
+            return
+        self._disk.owes_answers = False
         memory = self._disk.memory
         for device, command_id, data in await self._disk.run(memory.owed, PASS_MAX):
+            self._disk.owes_answers = True  # look again: more may wait, or this may break
             topic = topics.build(self._config.site, device, Channel.ANSWER)
             await session.publish([mqtt.Outgoing(topic, data)])
             await self._disk.run(memory.published, device, command_id)
-
-    async def _send_batches(self, session: mqtt.Session) -> bool:
-        """Send batches of devices in turn; return whether there were any."""
-        messages: list[mqtt.Outgoing] = []
-        self._turns.rotate(-1)
-        for device in self._turns:
-            mine = self._windows[device]
-            if window.overdue(mine, self._clock.steady_s()):
-                log.info("%s: no acknowledgement, sending again from the oldest batch", device)
-                mine = self._windows[device] = window.after_silence(mine)
-            room = min(window.room(mine), PASS_MAX - len(messages))
-            if room > 0 and self._disk.newest.get(device, 0) > mine.last_id:
-                messages += await self._take(device, mine.last_id, room)
-        await session.publish(messages)
-        return bool(messages)
-
-    async def _take(self, device: str, last_id: int, limit: int) -> list[mqtt.Outgoing]:
-        """Take a device's next batches from the spool and note them as sent."""
-        rows = await self._disk.run(self._disk.spool.waiting, device, last_id, limit)
-        mine = self._windows[device]  # read only now: acks may have come while the disk worked
-        topic = topics.build(self._config.site, device, Channel.TELEMETRY)
-        now_ns = self._clock.now_ns()
-        sent, messages = [], []
-        for row in rows:
-            live = window.is_live(mine, row.id, (now_ns - row.at_ns) / 1e9, self._fresh_s)
-            sent.append(window.Sent(row.id, row.boot, row.sequence, live))
-            messages.append(mqtt.Outgoing(topic, outgoing(row, historical=not live)))
-        self._windows[device] = window.after_sending(mine, sent, self._clock.steady_s())
-        return messages

@@ -1,4 +1,4 @@
-"""Go-back-N per device: what is on its way to the gateway, and when to send it again.
+"""Go-back-N over one numbering: what is on its way to the gateway, and when to send it again.
 
 The broker's acknowledgement only says that the broker has a batch; the gateway's says that it is
 safe. Batches leave in order, at most `WINDOW` ahead of the gateway, and start again from the
@@ -13,59 +13,76 @@ from msgspec.structs import replace
 
 WINDOW = 32
 ACK_TIMEOUT_S = 10.0
-ACK_TIMEOUT_CAP_S = 300.0
+ACK_TIMEOUT_CAP_S = 60.0
+LIVE_AGAIN = 4.0
+"""A batch that first left fresh is sent again as live up to this many times the fresh age."""
 
 
 class Sent(Struct, frozen=True):
-    """A batch on its way: its number in the spool, its name for the gateway."""
+    """A batch on its way."""
 
-    id: int
-    boot: str
     sequence: int
     live: bool
-    """First sent while it was fresh; it stays so when sent again."""
+    """First sent while it was fresh."""
 
 
 class Window(Struct, frozen=True):
-    """One device's batches on their way."""
+    """What is on its way of one device's one numbering."""
 
     sent: tuple[Sent, ...] = ()
-    last_id: int = 0
-    """Send what follows this one."""
-    highest_id: int = 0
+    last: int = 0
+    """Send what follows this sequence."""
+    highest: int = 0
     """Nothing above this has ever been sent, so no acknowledgement can mean it."""
+    acked: int = 0
     live: frozenset[int] = frozenset()
     """Batches to be sent again that were fresh the first time."""
+    limit: int = WINDOW
+    """How many may be on their way: one, while the gateway says nothing."""
     progress_s: float = 0.0
     timeout_s: float = ACK_TIMEOUT_S
+
+    @property
+    def probing(self) -> bool:
+        """Tell whether the gateway has been silent since batches were sent again."""
+        return self.limit < WINDOW
 
 
 def room(window: Window) -> int:
     """Return how many more batches may leave."""
-    return WINDOW - len(window.sent)
+    return max(0, window.limit - len(window.sent))
 
 
 def after_sending(window: Window, batches: Sequence[Sent], now_s: float) -> Window:
     """Note batches that were handed to the broker."""
     if not batches:
         return window
-    last = batches[-1].id
+    last = batches[-1].sequence
     return replace(
         window,
         sent=(*window.sent, *batches),
-        last_id=last,
-        highest_id=max(window.highest_id, last),
-        live=frozenset(i for i in window.live if i > last),
+        last=last,
+        highest=max(window.highest, last),
+        live=frozenset(s for s in window.live if s > last),
         progress_s=window.progress_s if window.sent else now_s,
     )
 
 
-def after_ack(window: Window, boot: str, sequence: int, now_s: float) -> Window:
-    """Note that the gateway holds everything of a boot up to a sequence."""
-    left = tuple(s for s in window.sent if s.boot != boot or s.sequence > sequence)
-    if len(left) == len(window.sent):
+def after_ack(window: Window, sequence: int, now_s: float) -> Window:
+    """Note that the gateway holds everything up to a sequence, as far as it was ever sent."""
+    acked = min(sequence, window.highest)
+    if acked <= window.acked:
         return window
-    return replace(window, sent=left, progress_s=now_s, timeout_s=ACK_TIMEOUT_S)
+    return replace(
+        window,
+        sent=tuple(s for s in window.sent if s.sequence > acked),
+        last=max(window.last, acked),
+        acked=acked,
+        live=frozenset(s for s in window.live if s > acked),
+        limit=WINDOW,
+        progress_s=now_s,
+        timeout_s=ACK_TIMEOUT_S,
+    )
 
 
 def overdue(window: Window, now_s: float) -> bool:
@@ -74,17 +91,27 @@ def overdue(window: Window, now_s: float) -> bool:
 
 
 def from_the_start(window: Window) -> Window:
-    """Send again from the oldest batch that the spool holds, after a reconnect."""
-    live = window.live | {s.id for s in window.sent if s.live}
-    return replace(window, sent=(), last_id=0, live=live)
+    """Send again from the oldest unacknowledged batch, after a reconnect."""
+    live = window.live | {s.sequence for s in window.sent if s.live}
+    return replace(window, sent=(), last=window.acked, live=live, limit=WINDOW)
 
 
 def after_silence(window: Window) -> Window:
-    """Send again, and be twice as patient the next time."""
+    """Ask with the oldest batch alone whether the gateway is back, and ever less often."""
     patient = min(window.timeout_s * 2, ACK_TIMEOUT_CAP_S)
-    return replace(from_the_start(window), timeout_s=patient)
+    return replace(from_the_start(window), limit=1, timeout_s=patient)
 
 
-def is_live(window: Window, batch_id: int, age_s: float, fresh_s: float) -> bool:
-    """Tell whether a batch leaves as live data rather than as history."""
-    return batch_id in window.live or age_s <= fresh_s
+def is_live(window: Window, sequence: int, age_s: float, fresh_s: float, *, first: bool) -> bool:
+    """Tell whether a batch leaves as live data rather than as history.
+
+    Args:
+        window: the window it leaves by.
+        sequence: its number.
+        age_s: plant time since its last tick.
+        fresh_s: how old live data may be.
+        first: nothing newer of its device has left by another numbering.
+    """
+    if sequence in window.live:
+        return age_s <= LIVE_AGAIN * fresh_s
+    return first and sequence > window.highest and age_s <= fresh_s

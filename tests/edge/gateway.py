@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
+from cloud.core import intake
 from contract import codec, topics
 from contract.commands import Answer, Command
 from contract.status import Status
@@ -25,6 +26,7 @@ class Gateway:
     client: aiomqtt.Client
     acknowledges: bool = True
     batches: dict[str, list[TelemetryBatch]] = field(default_factory=dict)
+    positions: dict[tuple[str, str], intake.Position] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     statuses: dict[str, list[Status]] = field(default_factory=dict)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -39,8 +41,12 @@ class Gateway:
                         batch = codec.decode(message.payload, TelemetryBatch)
                         batch.check()
                         self.batches.setdefault(topic.device, []).append(batch)
+                        name = topic.device, batch.boot
+                        position = self.positions.get(name, intake.Position())
+                        position, _ = intake.accept(position, batch.sequence, batch.oldest)
+                        self.positions[name] = position
                         if self.acknowledges:
-                            await self.acknowledge(topic.device, batch.boot, batch.sequence)
+                            await self.acknowledge(*name, position.contiguous)
                     case Channel.ANSWER:
                         self.answers.append(codec.decode(message.payload, Answer))
                     case Channel.STATUS:
@@ -50,7 +56,7 @@ class Gateway:
 
     async def acknowledge(self, device: str, boot: str, sequence: int) -> None:
         topic = topics.build(SITE, device, Channel.ACK)
-        await self.client.publish(topic, codec.encode(Ack(boot=boot, sequence=sequence)), qos=1)
+        await self.client.publish(topic, codec.encode(Ack(boot=boot, sequence=sequence)), qos=0)
 
     async def send(self, device: str, command: Command) -> None:
         topic = topics.build(SITE, device, Channel.COMMAND)
@@ -68,6 +74,10 @@ class Gateway:
 
     def answers_to(self, command_id: str) -> list[Answer]:
         return [answer for answer in self.answers if answer.id == command_id]
+
+    def times(self, device: str) -> set[int]:
+        """Return the event times heard of a device."""
+        return {time_ns for b in self.batches.get(device, []) for time_ns in b.times_ns}
 
     def ticks(self, device: str) -> int:
         return sum(len(batch.times_ns) for batch in self.batches.get(device, []))

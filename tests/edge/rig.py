@@ -2,17 +2,20 @@
 
 import asyncio
 import itertools
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract import machines, timescale
+from contract import codec, machines, timescale
 from contract.commands import Command, Precondition
 from contract.firmware import Release
+from contract.telemetry import TelemetryBatch
 from edge import agent
 from edge.adapters.clock import Clock
+from edge.adapters.spool import open_database
 from edge.config import BrokerConfig, BusConfig, Config, DeviceConfig
 from tests.edge import gateway, plant
 from tests.peers import Mosquitto
@@ -85,6 +88,31 @@ class Rig:
                 for unit in self.units
             ],
         )
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "data" / "edge.db"
+
+    def note_taken(self) -> None:
+        """Have the spool's file remember all that was ever committed to it."""
+        with closing(open_database(self.spool)) as db:
+            db.executescript(
+                "CREATE TABLE taken (device TEXT, data BLOB); "
+                "CREATE TRIGGER note AFTER INSERT ON batch BEGIN "
+                "INSERT INTO taken VALUES (new.device, new.data); END"
+            )
+
+    def taken(self, device: str) -> set[int]:
+        """Return the event times of a device that were ever committed to the spool."""
+        with closing(sqlite3.connect(self.spool)) as db:
+            rows = db.execute("SELECT data FROM taken WHERE device = ?", (device,)).fetchall()
+        return {t for (data,) in rows for t in codec.decode(data, TelemetryBatch).times_ns}
+
+    def spooled(self) -> int:
+        """Return how many batches wait in the spool."""
+        with closing(sqlite3.connect(self.spool)) as db:
+            count: int = db.execute("SELECT count(*) FROM batch").fetchone()[0]
+            return count
 
     def now_ns(self) -> int:
         return Clock(timescale.parse(self.scale)).now_ns()

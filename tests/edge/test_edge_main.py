@@ -1,6 +1,7 @@
 """The agent as a process: its exit codes, its memory, and what a SIGKILL does to it."""
 
 import asyncio
+import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -142,6 +143,7 @@ async def test_kills_lose_no_batch_that_was_on_disk(mosquitto: Mosquitto, tmp_pa
                 child.kill()
         the.gateway.acknowledges = True
         the.gateway.batches.clear()
+        the.gateway.positions.clear()
         async with process(config):
             await the.gateway.until(lambda: runs_heard() == 4)
         for unit in (1, 2):
@@ -149,3 +151,39 @@ async def test_kills_lose_no_batch_that_was_on_disk(mosquitto: Mosquitto, tmp_pa
             assert len(boots) == 4
             for sequences in boots.values():
                 assert sequences == list(range(1, len(sequences) + 1))
+
+
+@pytest.mark.real
+async def test_ten_kills_at_any_moment_lose_nothing_and_break_no_numbering(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    moments = random.Random(4)
+    async with rig(mosquitto, tmp_path, *(pump() for _ in range(4)), speed=60) as the:
+        the.note_taken()
+        config = write_config(the)
+        devices = [the.device(unit) for unit in the.units]
+        for kill in range(10):
+            the.gateway.acknowledges = kill % 3 != 1
+            before = the.spooled(), len(the.taken(devices[0]))
+            async with process(config) as child:
+                async with asyncio.timeout(20):
+                    while (the.spooled(), len(the.taken(devices[0]))) == before:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                await asyncio.sleep(moments.uniform(0, 1.0))
+                child.kill()
+        the.gateway.acknowledges = True
+        async with process(config) as child:
+            await the.gateway.until(lambda: the.spooled() <= len(devices), 60)
+            child.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(child.communicate(), 10)
+        async with process(config):
+            await the.gateway.until(
+                lambda: all(the.taken(d) <= the.gateway.times(d) for d in devices), 30
+            )
+        for unit, device in enumerate(devices, 1):
+            boots = sequences_by_boot(the, unit)
+            assert len(boots) >= 10
+            for boot, sequences in boots.items():
+                assert sorted(set(sequences)) == list(range(1, max(sequences) + 1))
+                assert not the.gateway.positions[device, boot].beyond
+            assert the.gateway.times(device) <= the.taken(device), "what was never committed"

@@ -1,10 +1,10 @@
-"""When to poll, when to send, when to send again."""
+"""When to poll, and when to send what was read."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.telemetry import Quality, Reading, readings
-from edge.core import batcher, schedule, window
+from edge.core import batcher, schedule
 
 S = 10**9
 
@@ -85,47 +85,3 @@ def test_a_message_unfolds_into_what_was_read() -> None:
     plain = batcher.message((tick(1),), "boot", 5)
     assert plain.quality is None
     assert readings(plain) == [tick(1)]
-
-
-Events = st.lists(
-    st.tuples(st.sampled_from(["send", "ack", "silence", "reconnect"]), st.integers(0, 50)),
-    max_size=60,
-)
-
-
-@given(Events)
-def test_the_window_loses_nothing_and_stays_bounded(events: list[tuple[str, int]]) -> None:
-    spool = list(range(1, 200))  # ids; sequence equals id
-    mine, acked, heard = window.Window(), 0, set()
-    for what, number in events:
-        match what:
-            case "send":
-                more = [i for i in spool if i > mine.last_id][: min(number, window.room(mine))]
-                heard |= set(more)
-                batches = [window.Sent(i, "b", i, live=False) for i in more]
-                mine = window.after_sending(mine, batches, 0.0)
-            case "ack":
-                acked = max(acked, min(number, mine.highest_id))
-                spool = [i for i in spool if i > acked]
-                mine = window.after_ack(mine, "b", acked, 1.0)
-            case "silence":
-                mine = window.after_silence(mine)
-            case "reconnect":
-                mine = window.from_the_start(mine)
-        assert len(mine.sent) <= window.WINDOW
-        waiting = {s.id for s in mine.sent} | {i for i in spool if i > mine.last_id}
-        assert waiting >= set(spool), "a batch is neither on its way nor to be sent"
-        assert mine.highest_id == max(heard, default=0)
-
-
-def test_silence_makes_it_patient_and_an_ack_impatient_again() -> None:
-    mine = window.after_sending(window.Window(), [window.Sent(1, "b", 1, live=True)], now_s=100)
-    assert not window.overdue(mine, 109)
-    assert window.overdue(mine, 111)
-    again = window.after_silence(mine)
-    assert again.timeout_s == 20
-    assert window.is_live(again, 1, age_s=9999, fresh_s=30), "it was fresh when it first left"
-    assert not window.is_live(again, 2, age_s=31, fresh_s=30)
-    sent = window.after_sending(again, [window.Sent(1, "b", 1, live=True)], now_s=120)
-    assert window.after_ack(sent, "b", 1, 121).timeout_s == 10
-    assert window.after_ack(sent, "other boot", 1, 121) == sent

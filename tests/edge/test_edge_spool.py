@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,18 @@ from contract.commands import Answer, AnswerStatus, Command
 from contract.errors import Unreachable
 from contract.telemetry import Quality, Reading, TelemetryBatch
 from edge.adapters.memory import Memory
-from edge.adapters.spool import Acked, Spool, open_database, outgoing
+from edge.adapters.spool import (
+    Acked,
+    Batch,
+    Bounds,
+    Loss,
+    Spool,
+    Waiting,
+    Want,
+    open_database,
+    outgoing,
+)
+from edge.core import batcher
 
 MANY = 10**6
 
@@ -26,14 +39,23 @@ def ticks(at: int, width: int = 1) -> tuple[Reading, ...]:
     return (Reading(at, dict.fromkeys(names, 1.5), dict.fromkeys(names, Quality.GOOD)),)
 
 
-def held(spool: Spool, device: str) -> list[tuple[str, int]]:
-    return [(row.boot, row.sequence) for row in spool.waiting(device, 0, MANY)]
+def spool_in(folder: Path, max_bytes: int = MANY, max_age_s: float = 1e6) -> Spool:
+    return Spool(open_database(folder / "edge.db"), Bounds(max_bytes, max_age_s))
+
+
+def waiting(spool: Spool, device: str, boot: str, after: int = 0) -> list[Waiting]:
+    return spool.take([Want(device, boot, after, MANY)])[0]
+
+
+def sequences(spool: Spool, device: str = "a", boot: str = "x") -> list[int]:
+    return [row.sequence for row in waiting(spool, device, boot)]
 
 
 Steps = st.lists(
     st.one_of(
         st.tuples(st.just("keep"), st.sampled_from("ab"), st.integers(1, 60)),
         st.tuples(st.just("ack"), st.sampled_from("ab"), st.integers(0, 40)),
+        st.tuples(st.just("renumber"), st.sampled_from("ab"), st.just(0)),
         st.tuples(st.just("restart"), st.just("a"), st.just(0)),
     ),
     max_size=40,
@@ -48,84 +70,125 @@ def test_acks_delete_what_they_cover_and_the_bound_drops_the_oldest(
     bound = 8000
     with tempfile.TemporaryDirectory() as folder:
         connection = open_database(Path(folder) / "edge.db")
-        spool = Spool(connection, bound)
+        spool = Spool(connection, Bounds(bound))
         expected: list[tuple[str, str, int]] = []
-        counts = {"a": 0, "b": 0}
-        kept = dropped = 0
-        for what, device, number in steps:
+        boots, last, dropped = {"a": "a-1", "b": "b-1"}, Counter[str](), 0
+        for at, (what, device, number) in enumerate(steps, 1):
+            boot = boots[device]
             match what:
                 case "keep":
-                    counts[device] += 1
-                    kept += 1
-                    expected.append((device, spool.boot, counts[device]))
-                    spool.commit([(device, ticks(kept, number))])
+                    last[boot] += 1
+                    expected.append((device, boot, last[boot]))
+                    written = spool.commit([Batch(device, boot, ticks(at, number))])
+                    assert written == {(device, boot): last[boot]}
                 case "ack":
-                    spool.commit([], [Acked(device, spool.boot, number, MANY)])
-                    expected = [
-                        e for e in expected if e[:2] != (device, spool.boot) or e[2] > number
-                    ]
+                    spool.commit([], [Acked(device, boot, number)])
+                    expected = [e for e in expected if e[1] != boot or e[2] > number]
+                case "renumber":
+                    boots[device] = f"{device}-{at}"
                 case "restart":
-                    spool = Spool(connection, bound)
-                    counts = {"a": 0, "b": 0}
-            newly_dropped = spool.dropped - dropped
-            dropped = spool.dropped
+                    spool = Spool(connection, Bounds(bound))
+                    boots = {"a": f"a-{at}", "b": f"b-{at}"}
+            newly_dropped = spool.dropped[Loss.BYTES] - dropped
+            dropped += newly_dropped
             expected = expected[newly_dropped:]
-            for name in "ab":
-                assert held(spool, name) == [e[1:] for e in expected if e[0] == name]
+            found = [
+                (name, kept, number)
+                for name, kept, _ in spool.held()
+                for number in sequences(spool, name, kept)
+            ]
+            assert sorted(found) == sorted(expected)
             assert spool.held_bytes <= bound
             assert not newly_dropped or what == "keep"
         connection.close()
 
 
-def test_an_ack_cannot_cover_what_was_never_sent(tmp_path: Path) -> None:
-    spool = Spool(open_database(tmp_path / "edge.db"), MANY)
-    first = spool.commit([("a", ticks(1))])["a"]
-    spool.commit([("a", ticks(2))])
-    spool.commit([], [Acked("a", spool.boot, 99, highest_id=first)])
-    assert [sequence for _, sequence in held(spool, "a")] == [2]
-
-
 def test_a_batch_leaves_with_its_number_and_the_oldest_one_held(tmp_path: Path) -> None:
-    spool = Spool(open_database(tmp_path / "edge.db"), MANY)
+    spool = spool_in(tmp_path)
     for at in range(1, 5):
-        spool.commit([("a", ticks(at))])
-    spool.commit([], [Acked("a", spool.boot, 2, MANY)])
-    (third, fourth) = spool.waiting("a", 0, 10)
+        spool.commit([Batch("a", "x", ticks(at))])
+    spool.commit([], [Acked("a", "x", 2)])
+    third, fourth = waiting(spool, "a", "x")
     batch = codec.decode(outgoing(fourth, historical=True), TelemetryBatch)
-    assert (batch.boot, batch.sequence, batch.oldest) == (spool.boot, 4, 3)
+    assert (batch.boot, batch.sequence, batch.oldest) == ("x", 4, 3)
     assert batch.historical
     assert batch.times_ns == [4]
     assert not codec.decode(outgoing(third, historical=False), TelemetryBatch).historical
+    assert [row.sequence for row in waiting(spool, "a", "x", after=3)] == [4]
+
+
+@given(
+    st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9),
+    st.integers(1, 2**40),
+    st.booleans(),
+)
+def test_what_leaves_are_the_bytes_of_the_whole_message(
+    values: list[float | None], oldest: int, historical: bool
+) -> None:
+    names = [f"s{i}" for i in range(len(values))]
+    quality = dict.fromkeys(names, Quality.UNCERTAIN if historical else Quality.GOOD)
+    reading = Reading(7, dict(zip(names, values, strict=True)), quality)
+    batch = batcher.message([reading], "x", 5)
+    spliced = outgoing(Waiting(5, 7, codec.encode(batch), oldest), historical=historical)
+    whole = msgspec.structs.replace(batch, oldest=oldest, historical=historical)
+    assert spliced == codec.encode(whole)
+
+
+def test_a_numbering_goes_on_where_it_was(tmp_path: Path) -> None:
+    spool_in(tmp_path).commit([Batch("a", "x", ticks(at)) for at in (1, 2)])
+    again = spool_in(tmp_path)
+    assert again.held() == [("a", "x", 2)]
+    again.commit([Batch("a", "x", ticks(3)), Batch("b", "y", ticks(3))])
+    assert again.held() == [("a", "x", 3), ("b", "y", 1)]
+
+
+def test_numberings_are_told_oldest_first(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    for boot in ("z", "m", "a"):
+        spool.commit([Batch("a", boot, ticks(1))])
+    assert [boot for _, boot, _ in spool.held()] == ["z", "m", "a"]
+
+
+def test_what_is_too_old_goes_and_is_counted_by_its_reason(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path, max_age_s=10)
+    for at_s in range(20):
+        spool.commit([Batch("a", "x", ticks(int(at_s * 1e9)))], now_ns=int(at_s * 1e9))
+    assert spool.dropped == Counter({Loss.AGE: 9})
+    assert sequences(spool)[0] == 10
+    assert spool.oldest_ns == 9_000_000_000
+    spool.commit([], [Acked("a", "x", 99)])
+    assert spool.oldest_ns == 0
 
 
 def test_the_file_stays_near_its_bound(tmp_path: Path) -> None:
     bound = 2_000_000
-    spool = Spool(open_database(tmp_path / "edge.db"), bound)
+    spool = spool_in(tmp_path, bound)
     for start in range(0, 8000, 200):
-        spool.commit([("a", ticks(at, 20)) for at in range(start, start + 200)])
-    assert spool.dropped > 3000
+        spool.commit([Batch("a", "x", ticks(at, 20)) for at in range(start, start + 200)])
+    assert spool.dropped[Loss.BYTES] > 3000
     assert 0.95 * bound < spool.held_bytes <= bound
     assert (tmp_path / "edge.db").stat().st_size < 1.3 * bound
 
 
-def test_dropped_batches_are_remembered_over_a_restart(tmp_path: Path) -> None:
-    spool = Spool(open_database(tmp_path / "edge.db"), 5000)
-    spool.commit([("a", ticks(at, 50)) for at in range(10)])
-    assert spool.dropped > 0
-    again = Spool(open_database(tmp_path / "edge.db"), 5000)
+def test_losses_are_remembered_over_a_restart(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path, 5000)
+    spool.commit([Batch("a", "x", ticks(at, 50)) for at in range(10)], lost=3)
+    assert spool.dropped[Loss.BYTES] > 0
+    assert spool.dropped[Loss.DISK] == 3
+    again = spool_in(tmp_path, 5000)
     assert (again.dropped, again.held_bytes) == (spool.dropped, spool.held_bytes)
-    assert again.boot != spool.boot
+    assert again.oldest_ns == spool.oldest_ns
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from contract.telemetry import Quality, Reading
-from edge.adapters.spool import Spool, open_database
-spool = Spool(open_database(Path(sys.argv[1])), 10**9)
+from edge.adapters.spool import Batch, Bounds, Spool, open_database
+spool = Spool(open_database(Path(sys.argv[1])), Bounds(10**9))
 for at in range(10**9):
     tick = Reading(at, {"a": 1.0}, {"a": Quality.GOOD})
-    spool.commit([("pump", (tick,)), ("chiller", (tick,))])
+    spool.commit([Batch("pump", "x", (tick,)), Batch("chiller", "y", (tick,))])
     sys.stdout.write(f"{at + 1}\\n")
     sys.stdout.flush()
 """
@@ -142,18 +205,16 @@ def test_kill_minus_nine_loses_nothing_that_was_committed(tmp_path: Path, lines:
         os.kill(writer.pid, signal.SIGKILL)
         committed += writer.stdout.readlines()
     promised = int([line for line in committed if line.endswith("\n")][-1])
-    spool = Spool(open_database(path), 10**9)
-    for device in ("pump", "chiller"):
-        sequences = [sequence for _, sequence in held(spool, device)]
-        assert sequences == list(range(1, len(sequences) + 1))
-        assert len(sequences) >= promised
+    spool = spool_in(tmp_path, 10**9)
+    for device, boot in (("pump", "x"), ("chiller", "y")):
+        found = sequences(spool, device, boot)
+        assert found == list(range(1, len(found) + 1))
+        assert len(found) >= promised
 
 
 def test_a_damaged_file_is_put_aside_and_the_agent_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "edge.db"
-    path.write_bytes(b"this is no database" * 1000)
-    spool = Spool(open_database(path), MANY)
-    spool.commit([("a", ticks(1))])
+    (tmp_path / "edge.db").write_bytes(b"this is no database" * 1000)
+    spool_in(tmp_path).commit([Batch("a", "x", ticks(1))])
     assert len(list(tmp_path.glob("edge.db.damaged-*"))) == 1
 
 
@@ -165,17 +226,17 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     connection = open_database(tmp_path / "edge.db")
-    spool = Spool(connection, MANY)
-    spool.commit([("a", ticks(1))])
-    before = spool.held_bytes
+    spool = Spool(connection, Bounds(MANY))
+    spool.commit([Batch("a", "x", ticks(1))])
+    before = spool.held_bytes, spool.oldest_ns, spool.dropped
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Unreachable, match="full"):
-        spool.commit([("a", ticks(at, 200)) for at in range(2, 20)])
-    assert spool.held_bytes == before
+        spool.commit([Batch("a", "x", ticks(at, 200)) for at in range(2, 20)], lost=7)
+    assert (spool.held_bytes, spool.oldest_ns, spool.dropped) == before
     connection.execute("PRAGMA max_page_count = 100000")
-    spool.commit([("a", ticks(30))])
-    assert [sequence for _, sequence in held(spool, "a")] == [1, 2], "no number was used up"
+    spool.commit([Batch("a", "x", ticks(30))])
+    assert sequences(spool) == [1, 2], "no number was used up"
 
 
 def order(command_id: str = "c1", expires_ns: int = 100) -> Command:
