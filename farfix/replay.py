@@ -1,24 +1,23 @@
 """``farfix replay``: a recording goes through MQTT and the whole loop as if it were live."""
 
 import bisect
-import contextlib
 import secrets
 import shutil
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import paho.mqtt.client as paho
 from msgspec import Struct
 from paho.mqtt.enums import CallbackAPIVersion
 
-from cloud.adapters import broker
+from cloud.adapters import broker, series_files
 from cloud.adapters.broker import Broker, User
 from cloud.adapters.clock import PlantClock
 from contract import codec, machines, topics
-from contract.errors import Malformed, Unreachable
+from contract.errors import Malformed
 from contract.machines import MachineType
 from contract.telemetry import Ack, TelemetryBatch
 from contract.timescale import Timescale
@@ -141,7 +140,7 @@ def run(plan: Plan) -> int:
         finally:
             player.close()
         missing = player.sequence - player.acknowledged
-    _summary(plan, details, start_ns, folder / "cloud" / "telemetry.db")
+    _summary(plan, details, start_ns, sorted((folder / "cloud").glob("telemetry-*.db")))
     if missing:
         print(f"NOT AS IT SHOULD BE: {missing} batches were not acknowledged", file=sys.stderr)
     return 1 if missing else 0
@@ -233,7 +232,7 @@ def _news(gateway: Gateway, details: dict[str, Detail]) -> Iterator[tuple[int, s
         details[case.case_id] = detail
 
 
-def _summary(plan: Plan, details: list[Detail], start_ns: int, series: Path) -> None:
+def _summary(plan: Plan, details: list[Detail], start_ns: int, series: list[Path]) -> None:
     """Print when it was alarmed, what led, what the file says itself, and what came of it."""
     print("\nDetections, in the file's own time:")
     alarms = _alarms(series)
@@ -262,18 +261,18 @@ def _summary(plan: Plan, details: list[Detail], start_ns: int, series: Path) -> 
         )
 
 
-def _alarms(series: Path) -> list[tuple[int, int, float]]:
+def _alarms(series: list[Path]) -> list[tuple[int, int, float]]:
     """Return first and last time and highest score of every alarm, from the stored scores."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{series}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT time_ns, alarm, score FROM score ORDER BY time_ns")
-            scores = rows.fetchall()
-    except sqlite3.OperationalError as error:
-        raise Unreachable(f"no scores were stored in {series}: {error}") from error
-    return [
-        (scores[a][0], scores[b][0], max(score for _, _, score in scores[a : b + 1]))
-        for a, b in recording.spans([alarm > 0 for _, alarm, _ in scores])
-    ]
+    found = []
+    for device in (device for file in series for device in series_files.everything(file)):
+        alarm, score = (device.values[:, device.fields.index(f)] for f in ("alarm", "score"))
+        judged = ~np.isnan(score)
+        times_ns, alarm, score = device.times_ns[judged], alarm[judged], score[judged]
+        found += [
+            (int(times_ns[a]), int(times_ns[b]), float(score[a : b + 1].max()))
+            for a, b in recording.spans((alarm > 0).tolist())
+        ]
+    return found
 
 
 def _moment(at_ns: int) -> str:

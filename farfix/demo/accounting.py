@@ -2,16 +2,16 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cloud.adapters import series_files
 from contract import codec
 from contract.telemetry import TelemetryBatch
 from farfix.demo.report import Telemetry
 from farfix.witness import Witness
 
 DRAIN_TIMEOUT_S = 30.0
-_OWN_TABLES = ("score",)
 
 Readings = set[tuple[str, int]]
 """Device and event time."""
@@ -29,18 +29,9 @@ def heard(witness: Witness) -> Readings:
     return {(device, at) for device, times in witness.readings.items() for at in times}
 
 
-def stored(file: Path) -> Readings:
-    """Return what the embedded time series store holds."""
-    found: Readings = set()
-    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)
-    try:
-        tables = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        for (table,) in tables:
-            if table not in _OWN_TABLES:
-                found |= set(database.execute(f'SELECT device, time_ns FROM "{table}"'))  # noqa: S608 - names from the file itself
-    finally:
-        database.close()
-    return found
+def stored(files: Iterable[Path]) -> Readings:
+    """Return what the files of the embedded time series store hold."""
+    return {reading for file in files for reading in series_files.instants(file)}
 
 
 def spooled(files: Iterable[Path]) -> tuple[Readings, set[tuple[str, str, int]]]:
@@ -68,10 +59,10 @@ def gaps(heard_of: Batches, held: set[tuple[str, str, int]]) -> int:
     return missing
 
 
-def await_stored(file: Path, wanted: Readings) -> None:
+def await_stored(files: Sequence[Path], wanted: Readings) -> None:
     """Wait until the gateway has stored what it was sent, or the time is up."""
     deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
-    while time.monotonic() < deadline_s and not wanted <= stored(file):
+    while time.monotonic() < deadline_s and not wanted <= stored(files):
         time.sleep(0.3)
 
 

@@ -46,9 +46,9 @@ class Stage(Struct, frozen=True):
         return sorted({machine.site for machine in self.machines})
 
     @property
-    def series(self) -> Path:
-        """The gateway's telemetry."""
-        return self.folder / "cloud" / "telemetry.db"
+    def series(self) -> list[Path]:
+        """The gateway's telemetry, a file of each worker."""
+        return sorted((self.folder / "cloud").glob("telemetry-*.db"))
 
     @property
     def spools(self) -> list[Path]:
