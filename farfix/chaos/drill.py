@@ -28,6 +28,7 @@ from farfix.demo.script import Catalogue, Injection, Nature
 READY_TIMEOUT_S = 60.0
 COMMISSIONING_LIMIT = 3.0
 """Give up when commissioning takes so many times its time."""
+NOTICED_S = 60.0
 STEP_S = 0.1
 SHOW_EVERY_S = 0.5
 STILL_S = 120.0
@@ -52,8 +53,6 @@ class Drill:
     """What each agent took."""
     grown_s: dict[str, float] = field(default_factory=dict)
     """When each agent was last seen to have taken something."""
-    workers: int = 0
-    """Processes that the gateway starts."""
     script: list[Injection] = field(default_factory=list)
     truth: list[Broken] = field(default_factory=list)
     plan: Plan = field(default_factory=lambda: Plan([], []))
@@ -78,7 +77,7 @@ class Drill:
         programs.start(SIM, "firmware_sim", "--fleet", str(files[SIM]))
         programs.await_ready("the simulator", self.simulator.ready, READY_TIMEOUT_S)
         programs.start(CLOUD, "cloud", "--config", str(files[CLOUD]))
-        programs.await_ready("the gateway", lambda: self.watcher.looks > 0, READY_TIMEOUT_S)
+        programs.await_ready("the gateway", lambda: self.watcher.ready_s > 0, READY_TIMEOUT_S)
         for site in at.sites:
             self.spools[f"edge-{site}"] = Spool(self.stand.spool(site))
             programs.start(f"edge-{site}", "edge", "--config", str(files[f"edge-{site}"]))
@@ -104,14 +103,25 @@ class Drill:
                 raise Unreachable(f"commissioning does not end for {', '.join(learning)}")
             time.sleep(STEP_S)
 
-    def play(self, kill: list[Program], network: list[Network], seed: int) -> None:
-        """Break two machines, then pull plugs until everything planned has been done."""
+    def break_machines(self, seed: int) -> None:
+        """Give two machines a real fault, and wait in peace until both have their case."""
         natures = [Nature.ON_SITE, Nature.REMOTE]
         self.script = script.script(self.stand.stage.machines, self._catalogue(), seed, natures)
         for injection in self.script:
             self.simulator.inject(injection.device, injection.fault)
             self.screen.say(f"{injection.device}: {injection.fault} begins", "cyan")
-        self.workers = len(self.programs.workers(CLOUD))
+        broken = {injection.device for injection in self.script}
+        deadline_s = time.monotonic() + NOTICED_S
+        while not broken <= {d.device for d in self.watcher.history.details.values()}:
+            self.programs.check()
+            self.watcher.check()
+            self._show("waiting for cases", self._taken(), 0)
+            if time.monotonic() > deadline_s:
+                return  # whoever is still not noticed at the end is told then
+            time.sleep(STEP_S)
+
+    def play(self, kill: list[Program], network: list[Network], seed: int) -> None:
+        """Pull plugs until enough samples are taken and everything planned has been done."""
         parts = {program: self._parts(program) for program in kill}
         self.plan = plan.make(self.samples, parts, self.proxy.links, network, seed)
         self.director = Director(self.plan, self.programs, self.proxy, self._works, self.screen.say)
@@ -222,12 +232,13 @@ class Drill:
             store.close()
 
     def _catalogue(self) -> Catalogue:
-        """Return the faults that end without new firmware: a drill brings none."""
+        """Return the faults that show in readings and end without new firmware."""
         return {
             kind: {
                 fault: known
                 for fault, known in faults.items()
-                if not any("firmware" in cure for cure in known.cured_by)
+                if "no_data" not in known.diagnosable_as
+                and not any("firmware" in cure for cure in known.cured_by)
             }
             for kind, faults in self.simulator.catalogue().items()
         }
@@ -237,15 +248,14 @@ class Drill:
             case Program.EDGE:
                 return [f"edge-{site}" for site in self.stand.stage.sites]
             case Program.CLOUD:
-                return [MAIN, WORKER, GROUP] if self.workers else [MAIN]
+                return [MAIN, WORKER, GROUP] if self.programs.workers(CLOUD) else [MAIN]
             case Program.BROKER | Program.STORE:
                 return [program]
 
     def _works(self, strike: Strike, since_s: float) -> bool:
         match strike.program:
             case Program.CLOUD:
-                complete = len(self.programs.workers(CLOUD)) >= self.workers
-                return complete and self.watcher.answered_s > since_s
+                return self.watcher.ready_s > since_s
             case Program.STORE:
                 return self._store_answers()
             case Program.EDGE:

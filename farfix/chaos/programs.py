@@ -41,6 +41,8 @@ class Programs(Children):
         self._commands: dict[str, Command] = {}
         self.lives = 0
         """Changes whenever the gateway is hit or started again."""
+        self._families: dict[str, list[int]] = {}
+        """The workers that a program had when it was hit."""
         self._stopped: list[int] = []
         """Processes that are stopped at the moment."""
 
@@ -56,12 +58,11 @@ class Programs(Children):
     def workers(self, name: str) -> list[int]:
         """Return the processes that a child has started."""
         done = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.pid(name))],
-            capture_output=True,
-            text=True,
-            check=False,
+            ["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True
         )
-        return sorted(int(word) for word in done.stdout.split())
+        pairs = [line.split() for line in done.stdout.splitlines()]
+        parent = str(self.pid(name))
+        return sorted(int(pid) for pid, its_parent in pairs if its_parent == parent)
 
     def alive(self, name: str) -> bool:
         """Tell whether a child, or the broker, runs."""
@@ -76,6 +77,7 @@ class Programs(Children):
             Refused: it did not happen.
         """
         name = name_of(strike)
+        self._families[name] = self.workers(name)
         pids = self._pids(strike)
         self.lives += name == Program.CLOUD
         match strike.act:
@@ -122,7 +124,7 @@ class Programs(Children):
         if process.poll() is None:
             process.kill()
         process.wait()
-        self._end_orphans(name, process.pid)
+        self._end_orphans(name)
         command = self._commands[name]
         self.start(name, command.module, *command.arguments)
 
@@ -143,13 +145,14 @@ class Programs(Children):
         pid = self.pid(name)
         return [pid, *self.workers(name)] if strike.part == GROUP else [pid]
 
-    def _end_orphans(self, name: str, group: int) -> None:
+    def _end_orphans(self, name: str) -> None:
         """Workers end with their main process; whoever does not is noted and killed."""
+        family = self._families.pop(name, [])
         deadline_s = time.monotonic() + ORPHANS_S
-        while _group_lives(group):
+        while any(state(pid) for pid in family):
             if time.monotonic() > deadline_s:
                 self.problems.append(f"workers of {name} outlived it by {ORPHANS_S:g} s")
-                os.killpg(group, signal.SIGKILL)
+                _signal(family, signal.SIGKILL)
                 return
             time.sleep(0.05)
 
@@ -174,14 +177,6 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue  # it went before we came; whoever needs it dead has it
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _await(true: Callable[[], bool], otherwise: str) -> None:

@@ -98,6 +98,7 @@ def run(chosen: Options, screen: Screen) -> Report:
         drill = Drill(chosen.samples, at, screen, programs, proxy, dispatch, watcher)
         drill.start()
         drill.commission()
+        drill.break_machines(chosen.seed)
         drill.play(sorted(chosen.kill), sorted(chosen.network), chosen.seed)
         drill.drain()
         result = drill.report(chosen.seed)

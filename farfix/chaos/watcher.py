@@ -63,6 +63,8 @@ class Watcher:
         self.machines: list[Machine] = []
         self.answered_s = 0.0
         """When the newest complete answer was asked for, on the monotonic clock."""
+        self.ready_s = 0.0
+        """The same for the newest answer that said that all of the gateway works."""
         self.looks = 0
         self.unanswered = 0
         self.refused: list[str] = []
@@ -91,6 +93,8 @@ class Watcher:
         self.machines = machines
         self.history.note(details)
         self.answered_s = began_s
+        if self._console.healthy():
+            self.ready_s = began_s
         self.looks += 1
 
     def await_look(self) -> None:
