@@ -10,21 +10,16 @@ fault shows only in that response, sensor and machine cannot be told apart, and 
 import math
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from contract.faults import Direction
 from contract.machines import MachineType
+from models import judge
+from models import monitor_kernel as kernel
 from models.checks import Checks
-from models.conditions import LAGS_S
 from models.reference import Reference
 from models.sample import Layout, Vector
 from models.settings import Settings
 
-_CALM_SIGMAS = 2.0
-"""What chance and an inexact model leave of a deviation, or hide of one that is averaged."""
-_MAX_SIGMAS = 1000.0
-"""Beyond this, more makes no difference."""
 _SHARE = 0.1
 """A real fault's listed consequences may be a tenth as far out as its leading symptom; a sensor is
 blamed only when not even that can be hidden by chance, so never below 20 sigma."""
@@ -32,9 +27,6 @@ _SURE = math.log(1000.0)
 """A drifted sensor is blamed at a thousand to one, as much as a check counts in diagnosis."""
 _CORRELATION_ERRORS = 3.0
 """A correlation counts when it is this many of its standard errors away from none."""
-_SLOW_SAMPLES = 50.0
-"""Deviations are averaged over the longest lag that explains a response, and at least so many
-readings: five time constants of the smoothed residual."""
 _PATIENCE = 2.0
 """A real change's slowest consequence has had so many of these times to show itself."""
 
@@ -50,63 +42,30 @@ def signatures(machine: MachineType, layout: Layout) -> Vector:
     return rows
 
 
-def advance(
-    c: Checks, table: Vector, r: Reference, settings: Settings, *, residual: Vector,
-    wide: Vector, sigma: Vector, here: NDArray[np.bool_], alarm: bool, time_ns: int, dt_s: float,
+def advance(  # noqa: PLR0917
+    c: Checks, table: Vector, r: Reference, settings: Settings, now: Vector, time_ns: int,
+    dt_s: float,
 ) -> None:  # fmt: skip
-    """Ask whether a standing alarm is one sensor's drift; raises no alarm of its own.
+    """Ask whether a standing alarm is one sensor's drift.
 
     Args:
         c: the checks.
         table: from `signatures`.
         r: what the residuals are measured against.
         settings: the detector's numbers.
-        residual: what the usable responses read above their reference, in their units.
-        wide: expected deviation of the smoothed residual, in sigmas of one reading.
-        sigma: the smoothed residual in these; a spike passes it quickly, but a long walk, too.
-        here: which of them can be judged now.
-        alarm: whether the machine's alarm stands.
-        time_ns: now.
+        now: what is known of the usable responses (see `models.monitor_kernel`).
+        time_ns: event time.
         dt_s: seconds since the last reading.
     """
-    lag_s = max(LAGS_S[r.first].max(), LAGS_S[r.second].max())
-    tau_s = max(float(lag_s), _SLOW_SAMPLES * r.interval_s)
-    far = residual / (r.sigma * wide)
-    _remember(
-        c.away, c.slow, c.judged_ns, c.ordinary_ns, r.usable, here, sigma, far, time_ns,
-        -math.expm1(-dt_s / tau_s),
-    )  # fmt: skip
-    if not alarm:
-        c.alone_s.fill(0.0)
-        c.drifted.fill(False)  # noqa: FBT003  # an array's value
-        return
+    tau_s = judge.slow_s(r)
     n = table.shape[1]
-    c.offset[:n][r.usable] = c.slow[:n][r.usable] * wide * r.sigma
+    c.offset[:n][r.usable] = c.slow[:n][r.usable] * now[kernel.WIDE] * r.sigma
     z = np.where(time_ns - c.judged_ns[:n] <= tau_s * 1e9, c.slow[:n], np.nan)
     j = _alone(z, r, settings)
     sure = j >= 0 and _nothing_else(z, j, table, r, settings)
     for i in range(n):
         c.alone_s[i] = c.alone_s[i] + dt_s if sure and i == j else 0.0
-    c.drifted = (c.alone_s >= _PATIENCE * tau_s) & ~c.stuck & ~c.outside
-
-
-@njit(cache=True)
-def _remember(  # noqa: PLR0917  # jitted: arrays one by one
-    away: Vector, slow: Vector, judged_ns: NDArray[np.int64], ordinary_ns: NDArray[np.int64],
-    usable: NDArray[np.bool_], here: NDArray[np.bool_], sigma: Vector, far: Vector,
-    time_ns: int, alpha: float,
-) -> None:  # fmt: skip
-    """Take one reading's deviations in; ``sigma`` and ``far`` are of the usable responses only."""
-    k = -1
-    for i in range(len(usable)):
-        k += usable[i]
-        judged = usable[i] and here[k]
-        away[i] = sigma[k] if judged else np.nan
-        if abs(away[i]) < _CALM_SIGMAS or ordinary_ns[i] == 0:
-            ordinary_ns[i] = time_ns
-        if judged and not np.isnan(far[k]):
-            slow[i] += alpha * (min(max(far[k], -_MAX_SIGMAS), _MAX_SIGMAS) - slow[i])
-            judged_ns[i] = time_ns
+    c.drifted[:] = (c.alone_s >= _PATIENCE * tau_s) & ~c.stuck & ~c.outside
 
 
 def _alone(z: Vector, r: Reference, settings: Settings) -> int:
@@ -137,7 +96,7 @@ def _nothing_else(z: Vector, j: int, table: Vector, r: Reference, settings: Sett
         others[:, j] = 0
         others[:, np.isnan(z)] = 0
         weighty = (np.abs(others) >= np.abs(possible[:, [j]])).any(axis=1)
-        hidden = np.sign(others) * np.nan_to_num(z) + _CALM_SIGMAS < _SHARE * abs(z[j])
+        hidden = np.sign(others) * np.nan_to_num(z) + kernel.CALM_SIGMAS < _SHARE * abs(z[j])
         shown = (~hidden & (others != 0)).any(axis=1)
         return bool((weighty & ~shown).all())
     rest = ~np.isnan(z)

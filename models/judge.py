@@ -1,129 +1,131 @@
-"""From residuals to a score, and from scores to an alarm: the maths of one machine's tick."""
+"""What `models.monitor_kernel` works on, made from a reference, and its answer in words."""
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from contract.faults import Deviation, Direction
-from models.conditions import regressors
-from models.reference import CLIP, Reference
-from models.sample import Vector
+from models import monitor_kernel as kernel
+from models.conditions import JUMP_LAG, LAGS_S
+from models.reference import Reference, known_from
+from models.sample import Layout, Vector
 from models.settings import Settings
+from models.visits import MAX_MODES, Learned
 
 MAX_DEVIATIONS = 8
-LEADING_SIGMAS = 4.0
-"""A response this far out when the alarm is raised must be seen again before it can end."""
-STALE_SAMPLES = 10
-"""A response without a value for so many judged readings is left out of the score."""
+_SLOW_SAMPLES = 50.0
+"""Deviations are averaged over the longest lag that explains a response, and at least so many
+readings: five time constants of the smoothed residual."""
 
 
 class Verdict(Struct):
-    """Smoothed residuals and the alarm's memory; one entry per usable response."""
+    """What is known of the usable responses now, and the alarm's memory."""
 
-    smoothed: Vector
-    """In sigmas of one reading."""
-    leverage: Vector
-    """Smoothed like the residuals."""
-    stale: NDArray[np.int64]
-    """Judged readings since the response last had a value, at most `STALE_SAMPLES`."""
-    expected: Vector
-    leading: NDArray[np.bool_]
-    """Responses that raised the standing alarm: without them it cannot end."""
-    aside: tuple[Vector, Vector]
-    """Smoothed residuals and leverage by the weights that are not in use now."""
-    elsewhere: bool = False
-    """Whether those in use are of a mode never commissioned."""
-    above: int = 0
-    """One bit per recent judged reading, newest lowest: was it above the alarm level?"""
-    calm: int = 0
-    """Judged readings in a row below the clearing level."""
-    alarm: bool = False
+    memory: NDArray[np.int64]
+    owed_s: Vector
+    """Time that the machine is given to come back from a stop: one number."""
+    now: Vector
+    """[row of `models.monitor_kernel`, response]."""
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the machine's alarm stands."""
+        return bool(self.memory[kernel.ALARM])
+
+    @property
+    def calm(self) -> int:
+        """Judged readings in a row below the clearing level."""
+        return int(self.memory[kernel.CALM_ROWS])
+
+    @property
+    def back(self) -> NDArray[np.bool_]:
+        """Which responses have been seen where they belong since the last stop."""
+        found: NDArray[np.bool_] = self.now[kernel.BACK] > 0
+        return found
 
 
-def empty(count: int) -> Verdict:
+def empty(r: Reference | None = None) -> Verdict:
     """Return the memory before the first judged reading; every response must show itself first."""
-    return Verdict(
-        np.zeros(count), np.zeros(count), np.full(count, STALE_SAMPLES, dtype=np.int64),
-        np.full(count, np.nan), np.zeros(count, dtype=bool), (np.zeros(count), np.zeros(count)),
-    )  # fmt: skip
+    now = np.zeros((kernel.HERE + 1, len(r.sigma) if r else 0))
+    now[kernel.STALE] = kernel.STALE_SAMPLES
+    now[kernel.BACK] = 1.0
+    now[[kernel.MEAN, kernel.VALUE, kernel.EXPECTED]] = np.nan
+    now[kernel.NEAREST] = np.inf
+    memory = np.zeros(kernel.NEW + 1, dtype=np.int64)
+    memory[kernel.MIDDLE_NS] = r.middle_ns if r else 0
+    return Verdict(memory, np.zeros(1), now)
 
 
-def turn(v: Verdict, *, elsewhere: bool) -> None:
-    """Change to other weights: residuals by the former ones say nothing about these.
-
-    Under an alarm these go on where they left off, so that it does not end unseen; without one they
-    start anew, for what they left off with may be long over.
-    """
-    if elsewhere != v.elsewhere:
-        v.elsewhere = elsewhere
-        (v.smoothed, v.leverage), v.aside = v.aside, (v.smoothed, v.leverage)
-        if not v.alarm:
-            v.smoothed = np.zeros(len(v.smoothed))
-
-
-def smooth(v: Verdict, r: Reference, lagging: Vector, y: Vector, alpha: float) -> None:
-    """Take one reading's residuals in."""
-    phi = regressors(lagging, r.first, r.second, r.centre)
-    v.expected = (phi * r.weights).sum(axis=1)
-    limit = CLIP + np.abs(v.smoothed)  # a spike passes quickly, but what lasts counts in full
-    z = np.minimum(np.maximum((y - v.expected) / r.sigma, -limit), limit)
-    fresh = ~np.isnan(z)
-    v.smoothed += alpha * np.where(fresh, z - v.smoothed, 0.0)
-    v.stale = np.where(fresh, 0, np.minimum(v.stale + 1, STALE_SAMPLES))
-    leverage = ((r.inverse @ phi[:, :, None])[:, :, 0] * phi).sum(axis=1)
-    v.leverage += alpha * (np.maximum(leverage, 0.0) - v.leverage)
+def fixed(r: Reference | None) -> Vector:
+    """Return what commissioning found of the responses, as a table."""
+    if r is None:
+        return np.zeros((kernel.MATRICES, 0))
+    rows = [
+        np.flatnonzero(r.usable), r.first, r.second, LAGS_S[r.first], r.middle, r.sigma,
+        r.smooth_sigma, r.drift, r.level_all[1:],
+    ]  # fmt: skip
+    table: Vector = np.concatenate([np.stack(rows), r.correlation, r.precision])
+    return table
 
 
-def spread(v: Verdict, r: Reference, time_ns: int, settings: Settings) -> Vector:
-    """Return the expected deviation of each smoothed residual, in sigmas of one reading."""
-    age_s = min(abs(time_ns - r.middle_ns) / 1e9, r.span_s)
-    wrong = settings.model_error * (v.expected - r.middle) / r.sigma
-    wide: Vector = np.sqrt(r.smooth_sigma**2 + v.leverage + r.drift * age_s + wrong**2)
-    return wide
+def course(r: Reference | None, width: int) -> Vector:
+    """Return what it found of the conditions, as a table."""
+    table = np.full((2, width), np.inf)
+    if r is not None:
+        table[kernel.CENTRE] = r.centre
+        table[kernel.JUMP, : len(r.jump)] = r.jump
+    return table
 
 
-def judged(v: Verdict, wide: Vector, r: Reference, settings: Settings) -> NDArray[np.bool_]:
-    """Return which responses can be judged now: fresh, and conditions not too unfamiliar."""
-    familiar = wide <= np.maximum(settings.unfamiliar, 1.5 * r.smooth_sigma)
-    here: NDArray[np.bool_] = (v.stale < STALE_SAMPLES) & familiar
-    return here
+def modes(r: Reference | None, layout: Layout) -> Vector:
+    """Return the table of mode places."""
+    seen = np.zeros(layout.slot_count) if r is None else r.places_seen
+    return np.stack([layout.judged_slots.astype(float), seen])
 
 
-def score(r: Reference, sigma: Vector, here: NDArray[np.bool_]) -> float:
-    """Return the score of the responses that are judged; 1.0 is the alarm level."""
-    deviation = sigma[here]
-    precision = r.precision if here.all() else np.linalg.inv(r.correlation[np.ix_(here, here)])
-    t2 = float(deviation @ precision @ deviation)
-    everything = np.sqrt(max(t2, 0.0)) / r.level_all[len(deviation)]
-    return float(max(everything, np.abs(deviation).max() / r.level_one))
+def learned(found: list[Learned], layout: Layout) -> Vector:
+    """Return the modes learned after commissioning, as a table."""
+    table = np.full((MAX_MODES, 1 + layout.slot_count), np.nan)
+    for row, m in zip(table, found, strict=False):
+        row[0], row[1:] = m.known, m.mode
+    return table[: len(found)]
 
 
-def decide(v: Verdict, value: float, sigma: Vector, settings: Settings) -> None:
-    """Raise or end the alarm by one judged score."""
-    window = settings.confirm_samples + 1
-    v.above = ((v.above << 1) | (value > 1.0)) & ((1 << window) - 1)
-    v.calm = v.calm + 1 if value < settings.clear_below else 0
-    if v.above.bit_count() >= settings.confirm_samples:
-        v.alarm = True
-        v.leading |= np.abs(sigma) >= LEADING_SIGMAS
-    elif v.calm >= settings.clear_samples:
-        v.alarm = False
-        v.leading[:] = False
+def numbers(r: Reference | None, settings: Settings, layout: Layout) -> Vector:
+    """Return the settings and single numbers of the reference."""
+    s, table = settings, np.full(kernel.RESPONSES + 1, np.nan)
+    for place, value in (
+        (kernel.SETTLE_S, s.settle_s), (kernel.KNOWN_FROM, known_from(s)),
+        (kernel.SMOOTHING, s.smoothing_samples), (kernel.CLEAR_BELOW, s.clear_below),
+        (kernel.CONFIRM, s.confirm_samples), (kernel.CLEAR, s.clear_samples),
+        (kernel.MODEL_ERROR, s.model_error), (kernel.UNFAMILIAR, s.unfamiliar),
+        (kernel.JUMP_LAG, JUMP_LAG), (kernel.RESPONSES, len(layout.responses)),
+    ):  # fmt: skip
+        table[place] = value
+    if r is not None:
+        table[kernel.INTERVAL_S], table[kernel.SPAN_S] = r.interval_s, r.span_s
+        table[kernel.LEVEL_ONE], table[kernel.SLOW_S] = r.level_one, slow_s(r)
+    return table
 
 
-def deviations(
-    names: list[str], v: Verdict, sigma: Vector, y: Vector, here: NDArray[np.bool_]
-) -> list[Deviation]:
+def slow_s(r: Reference) -> float:
+    """Return the time that a real change's consequences may take."""
+    lag_s = max(LAGS_S[r.first].max(), LAGS_S[r.second].max())
+    return max(float(lag_s), _SLOW_SAMPLES * r.interval_s)
+
+
+def deviations(names: list[str], now: Vector) -> list[Deviation]:
     """Return the judged responses by size of their deviation, largest first."""
-    where = np.flatnonzero(here)
+    sigma, value, expected = now[kernel.SIGMA], now[kernel.VALUE], now[kernel.EXPECTED]
+    where = np.flatnonzero(now[kernel.HERE] > 0)
     ranked = where[np.argsort(-np.abs(sigma[where]), kind="stable")][:MAX_DEVIATIONS]
     return [
         Deviation(
             names[i],
             Direction.ABOVE if sigma[i] >= 0 else Direction.BELOW,
             abs(float(sigma[i])),
-            None if np.isnan(y[i]) else float(y[i]),
-            float(v.expected[i]),
+            None if np.isnan(value[i]) else float(value[i]),
+            float(expected[i]),
         )
         for i in ranked
     ]

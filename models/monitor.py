@@ -5,7 +5,9 @@ commissioning never saw gets weights of its own, learned from healthy visits onl
 """
 
 import math
+from copy import deepcopy
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -13,14 +15,15 @@ from numpy.typing import NDArray
 
 from contract.faults import Deviation
 from contract.machines import MachineType
-from contract.telemetry import Quality, Reading
-from models import artefact, blame, checks, conditions, judge, recovery, reference, visits
+from contract.telemetry import Reading
+from models import artefact, blame, checks, conditions, judge, reference, visits
+from models import checks_kernel as check
+from models import monitor_kernel as kernel
 from models.checks import CheckResult, Checks
 from models.conditions import Conditions
 from models.judge import Verdict
-from models.recovery import Recovery
 from models.reference import Reference
-from models.sample import Layout, Sample, Vector, sample
+from models.sample import Layout, Vector, row
 from models.settings import DEFAULT, Settings
 from models.visits import Visits
 
@@ -28,8 +31,6 @@ MAX_ROWS = 3600
 """Commissioning ends at so many readings even if it was quick; bounds memory."""
 DRIVER_GAP_SAMPLES = 10
 """A driver may keep its last value for so many readings; then nothing is judged."""
-BACKWARDS_SAMPLES = 10
-"""After so many readings from the past, in a row and in order, the clock was set back."""
 
 
 class State(StrEnum):
@@ -57,7 +58,8 @@ class Assessment(Struct, frozen=True):
 
 
 STATES = tuple(State)
-_QUALITY = tuple(Quality)
+_ALARM, _HEALTHY = STATES.index(State.ALARM), STATES.index(State.HEALTHY)
+_COMMISSIONING, _UNJUDGED = STATES.index(State.COMMISSIONING), STATES.index(State.UNJUDGED)
 
 
 class _Commissioning(Struct):
@@ -82,17 +84,11 @@ class _Commissioning(Struct):
 class _State(Struct):
     """Everything that a monitor remembers."""
 
-    last_ns: int
-    backwards: int
-    backwards_ns: int
-    settled_ns: int
-    mode: Vector
     conditions: Conditions
     checks: Checks
     commissioning: _Commissioning | None
     reference: Reference | None
     verdict: Verdict
-    recovery: Recovery
     visits: Visits
 
 
@@ -100,28 +96,80 @@ class Monitor:
     """Watches one machine. Data of any kind never makes it raise."""
 
     def __init__(self, machine: MachineType, settings: Settings = DEFAULT) -> None:
-        self._layout = Layout(machine)
+        self._machine, self._layout = machine, Layout(machine)
         self._settings = settings
         self._table = blame.signatures(machine, self._layout)
-        self._signals = [s.name for s in machine.signals]
-        self._state = self._fresh()
-        self._newest: Assessment | None = None
+        self._row = conditions.row(self._layout)
+        self._sample = conditions.as_sample(self._row)
+        self._failing = np.zeros(1, dtype=np.uint8)
+        """Whether a check fails; what and why is for `checks.results` to say."""
+        self._how = np.zeros(1, dtype=np.uint8)
+        self._names: list[str] = []
+        self._weights: list[tuple[Vector, Vector]] = []
+        self._advance_by: tuple[Any, ...] = ()
+        self._settle_by: tuple[Any, ...] = ()
+        self._check_by: tuple[Any, ...] = ()
+        self._score_by: tuple[Any, ...] = ()
+        self._judge_by: tuple[Any, ...] = ()
+        self._keep(self._fresh())
 
     def _fresh(self) -> _State:
-        layout = self._layout
-        now = conditions.empty(layout)
+        now, count = conditions.empty(self._layout), len(self._layout.responses)
         kept = _Commissioning(
             np.zeros(0, dtype=np.int64), np.zeros((0, *now.lagging.shape), dtype=np.float32),
-            np.zeros((0, len(layout.responses))),
+            np.zeros((0, count)),
         )  # fmt: skip
-        return _State(
-            -1, 0, -1, 0, np.zeros(layout.slot_count), now, checks.empty(layout), kept, None,
-            judge.empty(0), recovery.empty(0), Visits([]),
+        return _State(now, checks.empty(self._layout), kept, None, judge.empty(), Visits([]))
+
+    def _keep(self, state: _State) -> None:
+        """Go on from here."""
+        self._state = state
+        self._failing[0] = _failing(state.checks)
+        self._score = math.nan
+        self._named = _COMMISSIONING if state.reference is None else _UNJUDGED
+        self._bind()
+
+    def _bind(self) -> None:
+        """Lay out for compiled code what changes seldom; what is kept is looked at in place."""
+        st, layout = self._state, self._layout
+        r, now, v = st.reference, st.conditions, st.verdict
+        numbers = judge.numbers(r, self._settings, layout)
+        course, fixed = judge.course(r, now.ladder.shape[1]), judge.fixed(r)
+        c, s = st.checks, self._sample
+        grade = np.zeros((1, len(layout.checked)), dtype=np.int8)
+        self._advance_by = (*self._row, now.clock, now.ladder)
+        self._settle_by = (
+            now.ladder, judge.modes(r, layout), course, v.memory, v.owed_s, v.now, fixed,
+            judge.learned(st.visits.modes, layout), numbers, s.usable, self._row.marks, grade,
         )  # fmt: skip
+        self._check_by = (
+            *c.arrays(), np.zeros(1, dtype=np.int64), now.clock[:1], s.raw[None], grade, self._how,
+            self._failing, layout.low, layout.high, len(layout.responses),
+            *checks.thresholds(self._settings),
+        )  # fmt: skip
+        self._score_by = (v.now, fixed, numbers)
+        self._judge_by = (
+            s.usable, now.ladder, course, v.memory, v.now, fixed, numbers, c.away, c.slow,
+            c.judged_ns, c.ordinary_ns, c.alone_s, c.drifted,
+        )  # fmt: skip
+        if r is not None:
+            own = [(m.weights, reference.pack(m.inverse)) for m in st.visits.modes]
+            self._weights = [*own, (r.weights, r.inverse)]  # last: the mode -1, commissioned
+            self._names = [n for n, u in zip(layout.responses, r.usable, strict=True) if u]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Monitor":
+        """Return another monitor of the same machine that goes on exactly here."""
+        other = Monitor(self._machine, self._settings)
+        for mine, its in zip(self._row, other._row, strict=True):
+            its[:] = mine
+        other._keep(deepcopy(self._state, memo))
+        other._sample.time_ns, other._failing[:] = self._sample.time_ns, self._failing
+        other._score, other._named = self._score, self._named
+        return other
 
     def recommission(self) -> None:
         """Forget the reference and learn it anew, after a repair or a change of duty."""
-        self._state = self._fresh()
+        self._keep(self._fresh())
 
     def save(self) -> bytes:
         """Return everything needed to go on exactly here."""
@@ -136,7 +184,7 @@ class Monitor:
                 or by another version; the machine must be commissioned anew.
         """
         monitor = cls(machine, settings)
-        monitor._state = artefact.unpack(data, _State, monitor._made_from())
+        monitor._keep(artefact.unpack(data, _State, monitor._made_from()))
         return monitor
 
     def _made_from(self) -> list[list[str]]:
@@ -144,12 +192,8 @@ class Monitor:
 
     def update(self, reading: Reading) -> Assessment:
         """Judge one reading; readings come in order of event time, others are not judged."""
-        with np.errstate(all="ignore"):
-            s = sample(self._layout, reading)
-            dt_s = self._elapsed(s.time_ns)
-            found = self._answer(s, None) if dt_s is None else self._advance(s, dt_s)
-        self._newest = found
-        return found
+        self.judge_row(reading.time_ns, *row(self._layout, reading))
+        return self.assessment()
 
     def judge_row(
         self, time_ns: int, values: NDArray[np.float64], quality: NDArray[np.uint8]
@@ -165,100 +209,94 @@ class Monitor:
         Returns:
             The score, NaN where nothing could be judged, and the state as a place in `STATES`.
         """
-        names = self._signals
-        marks = [_QUALITY[min(q, Quality.MISSING)] for q in quality.tolist()]
-        row = dict(zip(names, values.tolist(), strict=True))
-        found = self.update(Reading(time_ns, row, dict(zip(names, marks, strict=True))))
-        return (math.nan if found.score is None else found.score), STATES.index(found.state)
+        st = self._state
+        self._row.values[:], self._row.quality[:] = values, quality
+        self._sample.time_ns, self._score = time_ns, math.nan
+        dt_s, changed, known, missing = conditions.advance(time_ns, *self._advance_by)
+        if dt_s >= 0:
+            settled, mode = kernel.settle(time_ns, dt_s, changed, known, *self._settle_by)
+            running = check.OBSERVED if st.reference is None else check.JUDGED
+            self._how[0] = running if settled else check.IDLE
+            check.advance(*self._check_by)
+            if not settled:
+                pass
+            elif st.reference is None:
+                self._commission(time_ns, dt_s)
+            elif missing <= DRIVER_GAP_SAMPLES and not self._stale():
+                self._judge(st.reference, time_ns, dt_s, mode)
+        judged = not math.isnan(self._score)
+        if (judged and st.verdict.alarm) or self._failing[0]:
+            self._named = _ALARM
+        elif st.reference is None:
+            self._named = _COMMISSIONING
+        else:
+            self._named = _HEALTHY if judged else _UNJUDGED
+        return self._score, self._named
 
     def assessment(self) -> Assessment:
-        """Return everything about the newest row; nothing is judged before the first one."""
-        if self._newest is not None:
-            return self._newest
-        unknown = State.COMMISSIONING if self._state.reference is None else State.UNJUDGED
-        return Assessment(max(self._state.last_ns, 0), unknown, None, [], [], self.progress)
+        """Return everything about the newest row; before the first one nothing was judged."""
+        st, s = self._state, self._sample
+        judged = not math.isnan(self._score)
+        return Assessment(
+            s.time_ns,
+            STATES[self._named],
+            self._score if judged else None,
+            judge.deviations(self._names, st.verdict.now) if judged else [],
+            checks.results(st.checks, s, self._layout),
+            self.progress,
+        )
 
-    def _elapsed(self, time_ns: int) -> float | None:
-        """Return seconds since the last reading; None if it is late or doubled."""
-        st = self._state
-        if st.last_ns < 0:
-            st.last_ns = time_ns
-            return 0.0
-        if time_ns <= st.last_ns:
-            st.backwards = st.backwards + 1 if time_ns > st.backwards_ns else 1
-            st.backwards_ns = time_ns
-            if st.backwards < BACKWARDS_SAMPLES:
-                return None
-            st.last_ns = time_ns
-            st.settled_ns = min(st.settled_ns, time_ns + int(self._settings.settle_s * 1e9))
-        st.backwards, st.backwards_ns = 0, -1
-        elapsed = (time_ns - st.last_ns) / 1e9
-        st.last_ns = time_ns
-        return elapsed
+    def _stale(self) -> bool:
+        return bool(self._failing[0]) and self._state.checks.repeats.stale
 
-    def _advance(self, s: Sample, dt_s: float) -> Assessment:
-        st, layout, settings = self._state, self._layout, self._settings
-        if s.mode.any() and not np.array_equal(s.mode, st.mode):
-            if st.mode.any():
-                st.settled_ns = s.time_ns + int(settings.settle_s * 1e9)
-            st.mode = s.mode
-        count = len(layout.responses)
-        conditions.advance(st.conditions, layout, s.usable[count:], s.mode, dt_s)
-        if self._jumped():
-            st.settled_ns = max(st.settled_ns, s.time_ns + int(settings.settle_s * 1e9))
-        known = s.mode.any() or not st.mode.any()
-        running = bool(known and layout.judged_slots[st.mode > 0].all())
-        settled = running and s.time_ns >= st.settled_ns
-        elsewhere = st.reference is not None and running and not self._commissioned(st.reference)
-        recovery.advance(st.recovery, dt_s, stopped=not running, elsewhere=elsewhere)
-        self._allow(s)
-        checks.advance(st.checks, s, layout, settings, judged=settled)
-        if st.reference is None:
-            if settled:
-                checks.observe(st.checks, s)
-                self._commission(s, dt_s)
-            return self._answer(s, None)
-        if not settled or st.conditions.missing > DRIVER_GAP_SAMPLES or st.checks.repeats.stale:
-            return self._answer(s, None)
-        return self._judge(st.reference, s, dt_s)
+    def _judge(self, r: Reference, time_ns: int, dt_s: float, mode: int) -> None:
+        st, c, v = self._state, self._state.checks, self._state.verdict
+        self._score = kernel.judge(time_ns, dt_s, *self._weights[mode], *self._judge_by)
+        if not math.isnan(self._score):
+            if v.alarm:
+                visits.forget(st.visits)
+                blame.advance(c, self._table, r, self._settings, v.now, time_ns, dt_s)
+                self._failing[0] |= c.drifted.any()
+            else:
+                self._failing[0] = self._failing[0] and _failing(c)  # no drift without an alarm
+                if visits.accept(st.visits, r, self._settings, v.calm):
+                    self._bind()
+        elif v.memory[kernel.NEW]:
+            with np.errstate(all="ignore"):
+                self._visit(r)
 
-    def _allow(self, s: Sample) -> None:
-        """Take a value for plausible that a stop has carried out of its range."""
-        st = self._state
-        if st.reference is not None:
-            away = self._awaited(st.reference)
-            s.outside[np.flatnonzero(st.reference.usable)[away]] = False
+    def _visit(self, r: Reference) -> None:
+        """Watch a mode never commissioned, unless something may be wrong or on its way back."""
+        st, v, settings = self._state, self._state.verdict, self._settings
+        calm = st.visits.trial is not None or v.calm >= settings.clear_samples
+        back = v.back
+        if v.alarm or self._failing[0] or not calm or back.sum() * 2 < len(back):
+            visits.forget(st.visits)
+            return
+        v.memory[kernel.CALM_ROWS] = 0
+        here = v.now[kernel.HERE]
+        here[~back] = 0.0
+        value = None
+        if (here > 0).sum() * 2 >= len(here):
+            value = kernel.score(*self._score_by)
+        lagging = st.conditions.lagging
+        visits.watch(
+            st.visits, r, settings, mode=lagging[0, lagging.shape[1] - self._layout.slot_count :],
+            smoothed=v.now[kernel.SMOOTHED], score=value,
+            y=np.where(back, v.now[kernel.VALUE], np.nan),
+            phi=conditions.regressors(lagging, r.first, r.second, r.centre),
+            gap=reference.ahead(lagging, self._layout),
+        )  # fmt: skip
 
-    def _awaited(self, r: Reference) -> NDArray[np.bool_]:
-        st = self._state
-        return recovery.awaited(st.recovery, r, self._settings, st.conditions.lagging, self._layout)
-
-    def _jumped(self) -> bool:
-        """Tell whether a driver has moved faster than ever; in a new mode that is to be learned."""
-        r = self._state.reference
-        if r is None or self._new_mode(r):
-            return False
-        gap = reference.ahead(self._state.conditions.lagging, self._layout)
-        return bool((np.abs(gap) > r.jump).any())
-
-    def _new_mode(self, r: Reference) -> bool:
-        """Tell whether this mode is neither commissioned nor learned since."""
-        found = visits.find(self._state.visits, self._state.mode)
-        return not self._commissioned(r) and (found is None or not found.known)
-
-    def _commissioned(self, r: Reference) -> bool:
-        seen = r.places_seen[self._state.mode > 0]
-        return bool((seen >= reference.known_from(self._settings)).all())
-
-    def _commission(self, s: Sample, dt_s: float) -> None:
-        st, settings = self._state, self._settings
+    def _commission(self, time_ns: int, dt_s: float) -> None:
+        st, settings, s = self._state, self._settings, self._sample
         c = st.commissioning
         y = s.usable[: len(self._layout.responses)]
         if c is None or np.isnan(y).all():
             return
         if c.count == len(c.times_ns):
             c.grow()
-        c.times_ns[c.count] = s.time_ns
+        c.times_ns[c.count] = time_ns
         c.lagging[c.count] = st.conditions.lagging
         c.responses[c.count] = y
         c.count += 1
@@ -267,14 +305,16 @@ class Monitor:
             return
         n = c.count
         lagging = c.lagging[:n].astype(np.float64)
-        found = reference.fit(c.times_ns[:n], lagging, c.responses[:n], settings, self._layout)
+        with np.errstate(all="ignore"):
+            found = reference.fit(c.times_ns[:n], lagging, c.responses[:n], settings, self._layout)
         if found is None:
             st.commissioning = self._fresh().commissioning
             return
         checks.commission(st.checks)
-        st.commissioning, st.reference = None, found
-        count = int(found.usable.sum())
-        st.verdict, st.recovery = judge.empty(count), recovery.empty(count)
+        settled_ns = st.verdict.memory[kernel.SETTLED_NS]
+        st.commissioning, st.reference, st.verdict = None, found, judge.empty(found)
+        st.verdict.memory[kernel.SETTLED_NS] = settled_ns
+        self._bind()
 
     @property
     def progress(self) -> float:
@@ -290,68 +330,6 @@ class Monitor:
             c.seconds / self._settings.commissioning_s,
         )
 
-    def _judge(self, r: Reference, s: Sample, dt_s: float) -> Assessment:
-        st, settings = self._state, self._settings
-        v, commissioned = st.verdict, r
-        r = visits.adapted(r, visits.find(st.visits, st.mode))
-        y = s.usable[: len(self._layout.responses)][r.usable]
-        alpha = reference.weight(dt_s, r.interval_s, settings)
-        judge.turn(v, elsewhere=not self._commissioned(r))
-        judge.smooth(v, r, st.conditions.lagging, y, alpha)
-        wide = judge.spread(v, r, s.time_ns, settings)
-        sigma = v.smoothed / wide
-        here = judge.judged(v, wide, r, settings)
-        if self._new_mode(r):
-            self._visit(commissioned, y, sigma, here)
-            return self._answer(s, None)
-        recovery.look(
-            st.recovery, r, settings, residual=(y - v.expected) / r.sigma, wide=wide, sigma=sigma,
-            here=here, dt_s=dt_s,
-        )  # fmt: skip
-        here &= v.leading | ~self._awaited(r)
-        if here.sum() * 2 < len(here) or (v.alarm and (v.leading & ~here).any()):
-            return self._answer(s, None)
-        value = judge.score(r, sigma, here)
-        judge.decide(v, value, np.where(here, sigma, 0.0), settings)
-        if v.alarm:
-            visits.forget(st.visits)
-        visits.accept(st.visits, commissioned, settings, v.calm)
-        blame.advance(
-            st.checks, self._table, r, settings, residual=y - v.expected, wide=wide, sigma=sigma,
-            here=here, alarm=v.alarm, time_ns=s.time_ns, dt_s=dt_s,
-        )  # fmt: skip
-        names = [n for n, u in zip(self._layout.responses, r.usable, strict=True) if u]
-        return self._answer(s, value, judge.deviations(names, v, sigma, y, here))
 
-    def _visit(self, r: Reference, y: Vector, sigma: Vector, here: NDArray[np.bool_]) -> None:
-        """Watch a mode never commissioned, unless something may be wrong or on its way back."""
-        st, v, c = self._state, self._state.verdict, self._state.checks
-        calm = st.visits.trial is not None or v.calm >= self._settings.clear_samples
-        failing = c.repeats.stale or (c.outside | c.stuck | c.loose | c.drifted).any()
-        back = st.recovery.back
-        if v.alarm or failing or not calm or back.sum() * 2 < len(back):
-            visits.forget(st.visits)
-            return
-        v.calm = 0
-        here = here & back
-        value = judge.score(r, sigma, here) if here.sum() * 2 >= len(here) else None
-        lagging = st.conditions.lagging
-        visits.watch(
-            st.visits, r, self._settings, mode=st.mode, smoothed=v.smoothed, score=value,
-            y=np.where(back, y, np.nan),
-            phi=conditions.regressors(lagging, r.first, r.second, r.centre),
-            gap=reference.ahead(lagging, self._layout),
-        )  # fmt: skip
-
-    def _answer(
-        self, s: Sample, value: float | None, deviations: list[Deviation] | None = None
-    ) -> Assessment:
-        st = self._state
-        found = checks.results(st.checks, s, self._layout)
-        if found or (value is not None and st.verdict.alarm):
-            state = State.ALARM
-        elif st.reference is None:
-            state = State.COMMISSIONING
-        else:
-            state = State.UNJUDGED if value is None else State.HEALTHY
-        return Assessment(s.time_ns, state, value, deviations or [], found, self.progress)
+def _failing(c: Checks) -> bool:
+    return c.repeats.stale or bool((c.outside | c.stuck | c.loose | c.drifted).any())

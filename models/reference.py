@@ -16,16 +16,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.conditions import LAGS_S, curves, regressors
+from models import monitor_kernel as kernel
+from models.conditions import JUMP_LAG, LAGS_S, curves, regressors
+from models.monitor_kernel import CLIP
 from models.sample import Layout, Vector
 from models.settings import Settings
 
 FOLDS = 6
-CLIP = 12.0
-"""One reading counts at most this many sigmas, so that a spike passes quickly."""
 CORRELATED = 3.0
 """Readings that carry as much news as one independent reading, before it has been measured."""
-JUMP_LAG = int(np.argmax(LAGS_S >= 40))
 JUMP_MARGIN = 1.25
 """A driver may move this much faster than in commissioning before it counts as a jump."""
 SECOND_LAG_GAIN = 0.98
@@ -46,7 +45,7 @@ class Reference(Struct):
     """Mean response."""
     weights: Vector
     inverse: Vector
-    """Inverse precision of the weights, in units of the noise variance."""
+    """Inverse precision of the weights, in units of the noise variance; packed."""
     sigma: Vector
     """Scatter of one reading around its expectation, in the signal's unit."""
     smooth_sigma: Vector
@@ -100,8 +99,25 @@ class _Explained(Struct):
 
 def weight(dt_s: float, interval_s: float, settings: Settings) -> float:
     """Return the smoothing weight of a reading; a gap never makes one reading decisive."""
-    steps = min(max(dt_s / interval_s, 0.0), 2.0)
-    return 1.0 - math.exp(-steps / settings.smoothing_samples)
+    return float(kernel.weight(dt_s, interval_s, settings.smoothing_samples))
+
+
+def pack(inverse: Vector) -> Vector:
+    """Return symmetric matrices as the rows of their upper triangles; what stood twice, doubled.
+
+    They are most of what a monitor is, and are read for every row: half is quicker.
+    """
+    above = np.triu_indices(inverse.shape[-1])
+    once = np.where(above[0] == above[1], 0.5, 1.0)
+    both = inverse + inverse.swapaxes(-1, -2)
+    return np.ascontiguousarray(both[(slice(None), *above)] * once)
+
+
+def unpack(packed: Vector, count: int) -> Vector:
+    """Return the symmetric matrices that were packed."""
+    inverse = np.zeros((len(packed), count, count))
+    inverse[(slice(None), *np.triu_indices(count))] = packed / 2
+    return inverse + inverse.swapaxes(-1, -2)
 
 
 def known_from(settings: Settings) -> float:
@@ -167,7 +183,7 @@ def _reference(
         centre=centre,
         middle=middle,
         weights=weights,
-        inverse=np.stack([f.inverse for f in found]),
+        inverse=pack(np.stack([f.inverse for f in found])),
         sigma=np.array([f.sigma for f in found]),
         smooth_sigma=np.array([f.smooth_sigma for f in found]),
         correlation=correlation,

@@ -22,6 +22,7 @@ class Layout:
     """Which signals of a machine type stand where; fixed for a monitor's life."""
 
     def __init__(self, machine: MachineType) -> None:
+        self.signals = [s.name for s in machine.signals]
         self.responses = [s.name for s in machine.with_role(Role.RESPONSE)]
         drivers = machine.with_role(Role.DRIVER)
         self.drivers = [s.name for s in drivers]
@@ -97,6 +98,14 @@ def sample(layout: Layout, reading: Reading) -> Sample:
     usable = np.where(implausible | (marks != Quality.GOOD), np.nan, raw)
     invalid = marks == Quality.BAD
     return Sample(reading.time_ns, raw, usable, outside, invalid, _mode(layout, reading))
+
+
+def row(layout: Layout, reading: Reading) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Return a reading as a row: values in order of the machine type's signals, and their marks."""
+    values, quality = reading.values, reading.quality
+    numbers = np.array([_number(values.get(name)) for name in layout.signals], dtype=np.float64)
+    marks = [quality.get(name, Quality.GOOD) for name in layout.signals]
+    return numbers, np.array(marks, dtype=np.uint8)
 
 
 def _number(value: object) -> float:

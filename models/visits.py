@@ -11,11 +11,11 @@ unjudged.
 
 from typing import Self
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
-from models.reference import CLIP, JUMP_MARGIN, Reference, weight
+from models.monitor_kernel import CLIP
+from models.reference import JUMP_MARGIN, Reference, unpack, weight
 from models.sample import Vector
 from models.settings import Settings
 
@@ -33,7 +33,7 @@ class Learned(Struct):
     """Its mode places."""
     weights: Vector
     inverse: Vector
-    """As in the reference, for this mode only."""
+    """As in the reference, for this mode only; not packed."""
     gap: Vector
     """How far each driver ran ahead of itself in the visit in which it ran least ahead: what coming
     always brings, without chance events."""
@@ -45,7 +45,7 @@ class Learned(Struct):
     @classmethod
     def begin(cls, mode: Vector, r: Reference, settings: Settings) -> Self:
         """Start from the reference; the level is as free as what a driver may do."""
-        inverse = r.inverse.copy()
+        inverse = unpack(r.inverse, r.weights.shape[1])
         inverse[:, 0, 0] += settings.driver_sigmas**2
         return cls(mode.copy(), r.weights.copy(), inverse, np.full(len(r.jump), np.inf))
 
@@ -74,11 +74,6 @@ class Visits(Struct):
 def find(c: Visits, mode: Vector) -> Learned | None:
     """Return what is known of a new mode."""
     return next((m for m in c.modes if np.array_equal(m.mode, mode)), None)
-
-
-def adapted(r: Reference, m: Learned | None) -> Reference:
-    """Return the reference as it is in a learned mode."""
-    return r if m is None else msgspec.structs.replace(r, weights=m.weights, inverse=m.inverse)
 
 
 def forget(c: Visits) -> None:
@@ -129,10 +124,10 @@ def _learn(m: Learned, phi: Vector, y: Vector, limit: Vector, correlated: Vector
     m.inverse[fresh] -= gain[fresh, :, None] * pull[fresh, None, :]
 
 
-def accept(c: Visits, r: Reference, settings: Settings, calm: int) -> None:
+def accept(c: Visits, r: Reference, settings: Settings, calm: int) -> bool:
     """Take an open visit over once the machine has been calm for long enough after it."""
     if c.trial is None or calm < AFTER_TIMES * settings.smoothing_samples:
-        return
+        return False
     before, now = find(c, c.trial.mode), c.trial
     if before is not None:
         now.gap = np.minimum(now.gap, before.gap)
@@ -143,3 +138,4 @@ def accept(c: Visits, r: Reference, settings: Settings, calm: int) -> None:
         r.jump = np.maximum(r.jump, JUMP_MARGIN * now.gap)
     c.modes = [m for m in c.modes if m is not before] + [now]
     forget(c)
+    return True

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from contract.telemetry import Reading
-from models import recovery
+from models import judge as tables
+from models import monitor_kernel as kernel
 from models.monitor import Assessment, Monitor, State
+from models.sample import Layout
 from models.settings import DEFAULT
 from tests.models import plant
 
@@ -45,13 +47,15 @@ def test_a_cold_start_is_no_fault_and_most_of_it_is_judged(
     assert unjudged < 0.2 * (len(seen) - len(stopped))
 
 
-def test_without_the_wait_a_cold_start_would_be_a_fault(
-    warmed_up: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_wait_a_cold_start_would_be_a_fault(warmed_up: bytes) -> None:
     """The test above would find nothing if its stops were harmless."""
-    monkeypatch.setattr(recovery, "awaited", lambda c, *_: np.zeros(len(c.back), dtype=bool))
-    seen = judge(warmed_up, list(plant.readings(4.5, seed=1, stops=STOPS[2])))
-    assert State.ALARM in {a.state for a in seen}
+    monitor = Monitor.restore(plant.machine(), warmed_up)
+    states = set()
+    for r in plant.readings(4.5, seed=1, stops=STOPS[2]):
+        if r.time_ns >= plant.START_NS + COMMISSIONED_H * HOUR_NS:
+            monitor._state.verdict.now[kernel.BACK] = 1.0
+            states.add(monitor.update(r).state)
+    assert State.ALARM in states
 
 
 @pytest.mark.parametrize(
@@ -75,34 +79,35 @@ def test_an_alarm_outlasts_a_stop_while_its_fault_does(warmed_up: bytes) -> None
     assert late.count(State.ALARM) > 0.7 * len(late)
 
 
-def test_the_time_allowed_grows_with_the_stop_and_runs_out() -> None:
-    c = recovery.empty(2)
+def test_the_time_allowed_grows_with_the_stop_and_runs_out(warmed_up: bytes) -> None:
+    v = tables.empty(Monitor.restore(plant.machine(), warmed_up)._state.reference)
     for _ in range(60):
-        recovery.advance(c, 5.0, stopped=True, elsewhere=False)
-    assert c.owed_s == 300.0
-    assert not c.back.any()
-    for _ in range(int(300 * recovery.RESERVE / 5)):
-        assert c.owed_s > 0
-        recovery.advance(c, 5.0, stopped=False, elsewhere=False)
-    assert c.owed_s == pytest.approx(0.0, abs=1e-6)
+        kernel._count_stop(5.0, True, False, v.memory, v.owed_s, v.now)
+    assert v.owed_s[0] == 300.0
+    assert not v.back.any()
+    for _ in range(int(300 * kernel.RESERVE / 5)):
+        assert v.owed_s[0] > 0
+        kernel._count_stop(5.0, False, False, v.memory, v.owed_s, v.now)
+    assert v.owed_s[0] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_what_comes_no_nearer_ends_the_wait_but_not_while_anything_does(warmed_up: bytes) -> None:
     reference = Monitor.restore(plant.machine(), warmed_up)._state.reference
     assert reference is not None
-    count = len(reference.sigma)
+    fixed = tables.fixed(reference)
+    numbers = tables.numbers(reference, DEFAULT, Layout(plant.machine()))
 
     def waited_s(metal_tau_s: float) -> float:
-        c = recovery.empty(count)
-        recovery.advance(c, 600.0, stopped=True, elsewhere=False)
-        residual = np.full(count, 20.0)
+        v = tables.empty(reference)
+        kernel._count_stop(600.0, True, False, v.memory, v.owed_s, v.now)
+        v.now[kernel.WIDE], v.now[kernel.HERE], v.now[kernel.EXPECTED] = 1.0, 1.0, 0.0
+        alpha = kernel.weight(5.0, reference.interval_s, DEFAULT.smoothing_samples)
         for seconds in range(0, 7200, 5):
-            residual[3] = 60.0 * np.exp(-seconds / metal_tau_s)
-            recovery.look(
-                c, reference, DEFAULT, residual=residual, wide=np.ones(count), sigma=residual,
-                here=np.ones(count, dtype=bool), dt_s=5.0,
-            )  # fmt: skip
-            if c.back.all():
+            v.now[kernel.SIGMA] = 20.0
+            v.now[kernel.SIGMA, 3] = 60.0 * np.exp(-seconds / metal_tau_s)
+            v.now[kernel.VALUE] = v.now[kernel.SIGMA] * reference.sigma
+            kernel._look(v.now, fixed, numbers, alpha, 5.0)
+            if v.back.all():
                 return seconds
         return np.inf
 
@@ -129,7 +134,7 @@ def test_a_monitor_saved_while_it_waits_goes_on_bit_by_bit(warmed_up: bytes) -> 
     straight = Monitor.restore(machine, warmed_up)
     for r in rows[:cut]:
         straight.update(r)
-    assert not straight._state.recovery.back.all()
+    assert not straight._state.verdict.back.all()
     other = Monitor.restore(machine, straight.save())
     assert [straight.update(r) for r in rows[cut:]] == [other.update(r) for r in rows[cut:]]
     assert straight.save() == other.save()

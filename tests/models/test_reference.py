@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from contract.telemetry import Reading
-from models import judge
+from models import monitor_kernel as kernel
 from models.monitor import Monitor
-from models.reference import chi
+from models.reference import chi, pack, unpack
 from models.settings import Settings
 from tests.models import plant
 
@@ -36,9 +36,9 @@ def test_conditions_never_seen_widen_what_is_expected() -> None:
     spread = []
     for r in plant.readings(1.7, seed=8, steps=((1.4, 40),)):
         monitor.update(r)
-        state = monitor._state
-        if state.reference is not None and not np.isnan(state.verdict.expected).any():
-            spread.append(judge.spread(state.verdict, state.reference, r.time_ns, Settings()).max())
+        now = monitor._state.verdict.now
+        if now.size and not np.isnan(now[kernel.EXPECTED]).any():
+            spread.append(now[kernel.WIDE].max())
     assert max(spread[-100:]) > 3 * max(spread[:100])
 
 
@@ -57,6 +57,15 @@ def test_a_wandering_response_is_not_forgiven_without_end() -> None:
         state = monitor._state
         if state.reference is not None:
             assert state.reference.drift[0] > 0
-            spread.append(judge.spread(state.verdict, state.reference, at_ns, Settings())[0])
+            spread.append(state.verdict.now[kernel.WIDE, 0])
     assert spread[200] > 1.05 * spread[1]
     assert spread[400] == spread[-1]
+
+
+def test_packed_matrices_give_the_same_leverage() -> None:
+    rng = np.random.default_rng(2)
+    wide = rng.normal(size=(3, 9, 5))
+    matrices = wide @ wide.transpose(0, 2, 1) + np.eye(9)
+    packed = pack(matrices)
+    assert packed.shape == (3, 45)
+    assert np.allclose(unpack(packed, 9), matrices, rtol=1e-15, atol=0)
