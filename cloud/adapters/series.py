@@ -180,12 +180,12 @@ def _without(frame: Frame, bad: Mapping[int, str]) -> Frame:
     )
 
 
-@lru_cache(maxsize=8192)  # the same names come in every frame
+@lru_cache(maxsize=65536)  # the same names come in every frame
 def _writable(name: str) -> bool:
-    return (
-        0 < len(name) <= NAME_MAX
-        and "\\" not in name
-        and not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
+    if not 0 < len(name) <= NAME_MAX or "\\" in name:
+        return False
+    return name.isprintable() or not any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name
     )
 
 

@@ -153,11 +153,14 @@ class SqliteSeries:
         return _State(devices, cells, blobs, since_ns)
 
     def _append(self, state: _State, frame: Frame, now_ns: int) -> None:
-        for name in dict.fromkeys(frame.devices):
-            if name not in state.devices:
-                self._add_device(state, name)
         rows = len(frame.devices)
-        numbers = np.fromiter(map(state.devices.__getitem__, frame.devices), np.int32, rows)
+        try:
+            numbers = np.fromiter(map(state.devices.__getitem__, frame.devices), np.int32, rows)
+        except KeyError:  # it happens once for each device
+            for name in dict.fromkeys(frame.devices):
+                if name not in state.devices:
+                    self._add_device(state, name)
+            numbers = np.array([state.devices[name] for name in frame.devices], np.int32)
         self._writer.execute(
             "INSERT INTO recent (measurement, fields, rows, from_ns, to_ns, written_ns, devices,"
             " data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
