@@ -9,9 +9,6 @@ from typing import Annotated
 
 import typer
 
-from cloud import config as settings
-from cloud.service import gateway
-from cloud.worker import process
 from contract.errors import FarfixError
 
 
@@ -25,13 +22,27 @@ def main(
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        if channel is not None:  # one of the gateway's own workers
-            asyncio.run(process.run(socket.socket(fileno=channel)))
+        if channel is None:
+            _gateway(config)
         else:
-            asyncio.run(gateway.run(settings.load(config)))
+            _worker(channel)
     except FarfixError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from error
+
+
+def _gateway(config: Path | None) -> None:
+    from cloud import config as settings  # noqa: PLC0415 - each process loads only what it needs
+    from cloud.service import gateway  # noqa: PLC0415
+
+    asyncio.run(gateway.run(settings.load(config)))
+
+
+def _worker(channel: int) -> None:
+    """Be one of the gateway's own workers."""
+    from cloud.worker import process  # noqa: PLC0415
+
+    asyncio.run(process.run(socket.socket(fileno=channel)))
 
 
 if __name__ == "__main__":

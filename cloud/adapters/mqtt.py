@@ -53,7 +53,7 @@ class Link:
     def __init__(self, url: str, username: str, password: str, client_id: str) -> None:
         self.url, self.username, self.password = url, username, password
         self._address = address(url)
-        self._client_id = client_id
+        self.client_id = client_id
         self._client: aiomqtt.Client | None = None
 
     @property
@@ -79,7 +79,7 @@ class Link:
             self._address.port,
             username=self.username,
             password=self.password,
-            identifier=self._client_id,
+            identifier=self.client_id,
             clean_session=False,
             tls_context=ssl.create_default_context() if self._address.tls else None,
             max_queued_incoming_messages=QUEUE_MESSAGES,

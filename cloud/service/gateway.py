@@ -6,6 +6,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import uvicorn
@@ -100,7 +101,8 @@ def _link(config: Config, stack: ExitStack) -> tuple[Link, Broker | None]:
         )
         url, password = own.url, own.password(username)
         log.info("started %s at %s; agents' passwords are beside it", own.kind.value, own.url)
-    return Link(url, username, password, client_id="farfix-gateway"), own
+    name = _written_once(config.data_dir / "gateway.id", secrets.token_hex(4))
+    return Link(url, username, password, client_id=f"farfix-gateway-{name}"), own
 
 
 class _Server(uvicorn.Server):
@@ -251,7 +253,12 @@ async def _told_to_stop() -> None:
 def api_token(config: Config) -> str:
     """Return the token for calls that change something; made at the first start."""
     path = config.api_token_file or config.data_dir / "api-token"
+    return _written_once(path, secrets.token_urlsafe(32))
+
+
+def _written_once(path: Path, text: str) -> str:
+    """Return what a private file holds; a file that is not there yet gets the text."""
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32))
+        path.write_text(text)
     return path.read_text().strip()

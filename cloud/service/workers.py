@@ -170,6 +170,7 @@ class Workers:
             Start(
                 config=parts.config.model_dump_json().encode(),
                 number=line.number,
+                client_id=link.client_id,
                 broker_url=link.url,
                 username=link.username,
                 password=link.password,

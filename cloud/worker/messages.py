@@ -15,6 +15,8 @@ class Start(Struct, frozen=True, tag=True):
     """The gateway's whole configuration, as JSON."""
     number: int
     """Which worker this is, from 0."""
+    client_id: str
+    """Of the gateway at the broker; workers add their number."""
     broker_url: str
     username: str
     password: str

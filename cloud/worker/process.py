@@ -70,10 +70,13 @@ async def run(end: socket.socket) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()  # a loop that ended by itself has failed: say why
-        if worker.stopping:
-            await worker.farewell(messages)
+        try:
+            for task in done:
+                task.result()  # a loop that ended by itself has failed: say why
+            if worker.stopping:
+                await worker.farewell(messages)
+        except ConnectionError:
+            log.warning("the main process is gone; its next one goes on from the journal")
     channel.close()
 
 
@@ -113,7 +116,7 @@ class Worker:
         self.feed = Feed(self._journal, self._reader, self.watch, series, self._board, self._reject)
         self._inlet = Inlet(
             start.broker_url, start.username, start.password,
-            f"farfix-gateway-worker-{number}-of-{workers}",
+            f"{start.client_id}-{number}-of-{workers}",
             topics.subscriptions(topics.Channel.TELEMETRY, number, workers),
         )  # fmt: skip
         self.stopping, self._ready = False, False
@@ -153,6 +156,8 @@ class Worker:
             await asyncio.sleep(REFUSED_PAUSE_S)
             return taken._replace(used=0, pubacks=b"", others=[])
         self._inlet.send(self._reader.acks())
+        if taken.quarantined:
+            self._tell_quarantined()
         if taken.packets:
             scores = self.watch.take(group, taken.rows, self._clock.now_ns())
             self._journal.note_scores(group, scores.pack())

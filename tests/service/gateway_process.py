@@ -52,7 +52,7 @@ class Gateway:
         command = [sys.executable, "-P", "-m", "cloud", "--config", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(lambda: peers.answers(f"http://127.0.0.1:{self.port}/readyz"), "gateway is ready")
+        until(lambda: peers.answers(f"http://127.0.0.1:{self.port}/readyz"), "gateway is ready", 60)
 
     def kill(self) -> None:
         """SIGKILL, without a word."""

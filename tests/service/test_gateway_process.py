@@ -68,7 +68,7 @@ def test_a_clock_that_jumps_ahead_is_quarantined_and_acknowledged(
     gateway, plant = world
     ahead_ns = now_ns() + 3600 * 10**9
     plant.send("bad-pump-1", 1, ahead_ns, boot="jump")
-    until(lambda: "ahead of the gateway" in gateway.quarantined()[0], "the reason")
+    until(lambda: any("ahead of the gateway" in r for r in gateway.quarantined()), "the reason")
     until(lambda: plant.acks.get(("bad-pump-1", "jump")) == 1, "acknowledgement")
     assert ahead_ns not in gateway.stored("bad-pump-1")
 
@@ -82,7 +82,7 @@ def test_a_batch_that_cannot_be_used_does_not_block_its_sender(
     plant.send("bad-pump-1", 2, time_ns, boot="stuck")
     until(lambda: plant.acks.get(("bad-pump-1", "stuck")) == 2, "acknowledgement of both")
     until(lambda: time_ns in gateway.stored("bad-pump-1"), "the good one")
-    assert any("must have 1 rows of 3" in reason for reason in gateway.quarantined())
+    until(lambda: any("must have 1 rows of 3" in r for r in gateway.quarantined()), "the reason")
 
 
 def test_a_signal_of_another_unit_is_left_out_and_the_rest_is_kept(
@@ -91,7 +91,7 @@ def test_a_signal_of_another_unit_is_left_out_and_the_rest_is_kept(
     gateway, plant = world
     time_ns = now_ns()
     plant.send("bad-pump-1", 1, time_ns, boot="mixed", signals=["flow_m3h", "flow_gpm", "mode"])
-    until(lambda: "left out: ['flow_gpm']" in gateway.quarantined()[0], "the reason")
+    until(lambda: any("left out: ['flow_gpm']" in r for r in gateway.quarantined()), "the reason")
     until(lambda: time_ns in gateway.stored("bad-pump-1"), "the known signal")
 
 
