@@ -1,15 +1,17 @@
 """Checks blame the sensor or its wire, and leave the machine's faults to the machine."""
 
+import numpy as np
 import pytest
 
-from contract.machines import CheckKind, library
+from contract.machines import CheckKind, MachineType, Signal, library
 from contract.telemetry import Quality, Reading
 from firmware_sim.physics import MACHINES
 from models import checks
 from models.checks import CheckResult
+from models.checks_kernel import SAME
 from models.monitor import Monitor, State
-from models.sample import Layout, sample
-from models.settings import DEFAULT
+from models.sample import Layout, Sample, sample
+from models.settings import DEFAULT, Settings
 from tests.models import plant
 from tests.models.evaluate import Run
 
@@ -238,3 +240,29 @@ def test_healthy_simulated_machines_with_baits_and_restarts_fail_no_check(name: 
             found += monitor.update(reading).checks if reading else []
     assert monitor.progress == 1.0
     assert not found
+
+
+@pytest.mark.parametrize("different", [3, 40, 1100, 5000])
+def test_a_row_is_found_again_as_long_as_it_is_remembered(different: int) -> None:
+    """Rows of so many kinds: many share a class of hashes, many have been written over."""
+    signals = [Signal(name="a", title="A", unit="", range=(0, 1e9))]
+    layout = Layout(MachineType(name="m", title="M", poll_interval_s=1, signals=signals))
+    draw, c = np.random.default_rng(different), checks.empty(layout)
+    past: list[int] = []
+    lag = same = 0
+    values = draw.integers(0, different, 4000)
+    values[2000:2300] = values[1200:1500]
+    values[3000:3100] = values[3000]
+    for i, value in enumerate(values.tolist()):
+        judged = bool(draw.random() < 0.97)
+        row, no = np.array([float(value)]), np.zeros(1, bool)
+        s = Sample(i * 10**9, row, row, no, no, np.zeros(0))
+        checks.advance(c, s, layout, Settings(stuck_s=0), judged=judged)
+        if lag and len(past) >= lag and past[-lag] == value:
+            same += 1
+        else:
+            lag = next((k for k in range(1, min(len(past), 1024) + 1) if past[-k] == value), 0)
+            same = min(lag, 1)
+        same = same if judged else 0
+        past = [*past, value][-1024:] if judged else past
+        assert (c.repeats.lag, c.repeats_[0, SAME]) == (lag, same)

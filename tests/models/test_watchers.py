@@ -12,6 +12,8 @@ from contract.errors import Malformed
 from contract.machines import CheckKind, MachineType, Role, Signal
 from contract.telemetry import Quality
 from models import bare_kernel
+from models.bare import Bare
+from models.checks_kernel import SAME_LIMIT
 from models.monitor import State
 from models.settings import Settings
 from models.watchers import Watchers
@@ -97,6 +99,7 @@ def test_machines_go_their_own_way_from_commissioning_to_alarm(driver: bool) -> 
     score, state = feed(w, 1, x)
     assert np.isnan(score[:199]).all()
     assert {STATES[s] for s in state[:199]} == {State.COMMISSIONING}
+    assert driver or (STATES[state[199]], np.isnan(score[199])) == (State.UNJUDGED, True)
     assert {STATES[s] for s in state[450:]} == {State.ALARM}
     assert score[450:].min() > 1
     found = w.assessment(1)
@@ -150,6 +153,10 @@ def test_the_checks_are_what_plain_search_finds(seed: int) -> None:
         fails = plain.row(int(times[i]), x[i, 1:].tolist(), q[i, 1:].tolist(), observed=before)
         if before and w.progress()[0] == 1:
             plain.commission()
+            assert isinstance(w._all, Bare)
+            checks = w._all._checks
+            assert checks.limit.tolist() == [one.limit for one in plain.signals]
+            assert checks.repeats_[0, SAME_LIMIT] == plain.limit
         found = w.assessment(0).checks
         assert fails == bool(found)
         assert plain.stale == any(
