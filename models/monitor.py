@@ -111,6 +111,7 @@ class Monitor:
         self._check_by: tuple[Any, ...] = ()
         self._score_by: tuple[Any, ...] = ()
         self._judge_by: tuple[Any, ...] = ()
+        self._blame_by: tuple[Any, ...] = ()
         self._keep(self._fresh())
 
     def _fresh(self) -> _State:
@@ -155,6 +156,7 @@ class Monitor:
         if r is not None:
             own = [(m.weights, reference.pack(m.inverse)) for m in st.visits.modes]
             self._weights = [*own, (r.weights, r.inverse)]  # last: the mode -1, commissioned
+            self._blame_by = blame.looked_at(self._table, r, self._settings, v.now, c)
             self._names = [n for n, u in zip(layout.responses, r.usable, strict=True) if u]
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Monitor":
@@ -255,7 +257,7 @@ class Monitor:
         if not math.isnan(self._score):
             if v.alarm:
                 visits.forget(st.visits)
-                blame.advance(c, self._table, r, self._settings, v.now, time_ns, dt_s)
+                blame.advance(time_ns, dt_s, *self._blame_by)
                 self._failing[0] |= c.drifted.any()
             else:
                 self._failing[0] = self._failing[0] and _failing(c)  # no drift without an alarm
