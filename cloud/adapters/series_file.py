@@ -22,7 +22,7 @@ from cloud.adapters import series_blocks, sqlite_file
 from cloud.adapters.series_blocks import Rows, Times, Values
 from contract.errors import Unreachable
 
-VERSION = 2
+VERSION = 3
 """Of the file's layout; kept as SQLite's ``user_version``."""
 DEVICE_BITS = 24
 """A block's id is its piece's number and its device's: pieces are one run of ids each."""

@@ -150,10 +150,11 @@ class Files:
 
 
 def _points(fields: list[str], rows: Rows) -> Points:
-    columns = {
-        name: [None if math.isnan(value) else value for value in column]
-        for name, column in zip(fields, rows.values.T.tolist(), strict=True)
-    }
+    columns: dict[str, list[float | None]] = {}
+    for name, values in zip(fields, rows.values.T, strict=True):
+        numbers = values.tolist()
+        gaps = bool(np.isnan(values).any())
+        columns[name] = [None if math.isnan(n) else n for n in numbers] if gaps else numbers
     return Points(rows.times_ns.tolist(), columns)
 
 

@@ -1,7 +1,7 @@
 """The embedded series store: a SQLite file of our own, written in frames and kept in columns.
 
 A write is one blob per frame, as it is: rows cost little when they come. Once in a while what came
-is sorted by device and packed (`series_blocks`); `series_file` tells the layout and reads it.
+is sorted by device and packed (`series_pieces`); `series_file` tells the layout and reads it.
 Tags other than the device are not kept, since the list of assets has them.
 """
 
@@ -12,18 +12,15 @@ from threading import Lock
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from cloud.adapters import series, series_blocks, sqlite_file
+from cloud.adapters import series, series_pieces, sqlite_file
 from cloud.adapters.series import Frame, Points, Rejected
-from cloud.adapters.series_blocks import Rows
-from cloud.adapters.series_file import DEVICE_BITS, VERSION, unframed
+from cloud.adapters.series_file import DEVICE_BITS, VERSION
 from cloud.adapters.series_files import DAY_NS, Files
+from cloud.adapters.series_pieces import CELLS_MAX
 from contract.errors import Refused
 
 COMPACT_NS = 60 * 10**9
-CELLS_MAX = 2_000_000
-"""Times and values in recent blobs before they are packed: 16 MB, packed in about 0.1 s."""
 BLOBS_MAX = 5000
 DEVICES_MAX = 2**DEVICE_BITS - 1
 WAL_PAGES = 4000
@@ -37,8 +34,10 @@ CREATE TABLE recent (
     from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, written_ns INTEGER NOT NULL,
     devices BLOB NOT NULL, data BLOB NOT NULL);
 CREATE TABLE piece (
-    id INTEGER PRIMARY KEY, measurement TEXT NOT NULL, from_ns INTEGER NOT NULL,
-    to_ns INTEGER NOT NULL, width INTEGER NOT NULL, coding BLOB NOT NULL);
+    id INTEGER PRIMARY KEY, measurement TEXT NOT NULL, level INTEGER NOT NULL,
+    rows INTEGER NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL,
+    width INTEGER NOT NULL, coding BLOB NOT NULL);
+CREATE INDEX piece_by_order ON piece (measurement);
 CREATE INDEX piece_by_time ON piece (measurement, to_ns);
 CREATE INDEX piece_by_age ON piece (to_ns);
 CREATE TABLE block (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
@@ -55,14 +54,6 @@ class _State(Struct):
     blobs: int = 0
     since_ns: int = 0
     """When the oldest recent blob was written; 0 if there is none."""
-
-
-class _Head(Struct, frozen=True):
-    """A recent blob without its data."""
-
-    id: int
-    fields: tuple[str, ...]
-    rows: int
 
 
 class SqliteSeries:
@@ -138,7 +129,7 @@ class SqliteSeries:
                     for part in _parts(frame):
                         self._append(state, part, now_ns)
                 if _is_due(state, now_ns):
-                    self._compact()
+                    series_pieces.compact(self._writer, max(0, now_ns - self._keep_ns))
                     state.cells = state.blobs = state.since_ns = 0
             self._state = state
         return rejected
@@ -185,68 +176,6 @@ class SqliteSeries:
         added = self._writer.execute("INSERT INTO device (name) VALUES (?)", (name,))
         state.devices[name] = added.lastrowid or 0
 
-    def _compact(self) -> None:
-        """Make pieces of all recent blobs, and delete pieces that are too old."""
-        query = "SELECT measurement, id, fields, rows FROM recent ORDER BY id"
-        heads: dict[str, list[_Head]] = {}
-        for measurement, id_, fields, rows in self._writer.execute(query):
-            names = msgspec.json.decode(fields, type=tuple[str, ...])
-            heads.setdefault(measurement, []).append(_Head(id_, names, rows))
-        made = 0
-        for measurement, all_ in heads.items():
-            for part in _batches(all_):
-                self._write_piece(measurement, part)
-                made += 1
-        self._writer.execute("DELETE FROM recent")
-        self._expire(2 * made + 1)
-
-    def _write_piece(self, measurement: str, heads: Sequence[_Head]) -> None:
-        fields = tuple(dict.fromkeys(name for head in heads for name in head.fields))
-        devices, rows = self._collect(heads, fields)
-        devices, rows = _sorted(devices, rows)
-        from_ns, to_ns = int(rows.times_ns.min()), int(rows.times_ns.max())
-        coding, packed = series_blocks.pack(rows.times_ns, from_ns, fields, rows.values)
-        added = self._writer.execute(
-            "INSERT INTO piece (measurement, from_ns, to_ns, width, coding) VALUES (?, ?, ?, ?, ?)",
-            (measurement, from_ns, to_ns, packed.itemsize, series_blocks.encode(coding)),
-        )
-        first = (added.lastrowid or 0) << DEVICE_BITS
-        starts = _starts(devices)
-        cuts = (np.append(starts, len(devices)) * packed.itemsize).tolist()
-        data = memoryview(packed.tobytes())
-        ids = (devices[starts].astype(np.int64) + first).tolist()
-        blocks = ((id_, data[a:b]) for id_, a, b in zip(ids, cuts, cuts[1:], strict=False))
-        self._writer.executemany("INSERT INTO block (id, data) VALUES (?, ?)", blocks)
-
-    def _collect(
-        self, heads: Sequence[_Head], fields: tuple[str, ...]
-    ) -> tuple[NDArray[np.int32], Rows]:
-        """Put blobs one after the other, with all their fields."""
-        total = sum(head.rows for head in heads)
-        devices, times_ns = np.empty(total, np.int32), np.empty(total, np.int64)
-        values = np.full((total, len(fields)), np.nan)
-        end = 0
-        for head in heads:
-            start, end = end, end + head.rows
-            query = "SELECT devices, data FROM recent WHERE id = ?"
-            numbers, data = self._writer.execute(query, (head.id,)).fetchone()
-            devices[start:end] = np.frombuffer(numbers, np.int32)
-            rows = unframed(data, head.rows)
-            times_ns[start:end] = rows.times_ns
-            if head.fields == fields:
-                values[start:end] = rows.values
-            else:
-                values[start:end, [fields.index(name) for name in head.fields]] = rows.values
-        return devices, Rows(times_ns, values)
-
-    def _expire(self, most: int) -> None:
-        query = "SELECT id FROM piece WHERE to_ns < ? ORDER BY to_ns LIMIT ?"
-        oldest_ns = max(0, self._now_ns() - self._keep_ns)
-        for (piece,) in self._writer.execute(query, (oldest_ns, most)).fetchall():
-            span = (piece << DEVICE_BITS, piece + 1 << DEVICE_BITS)
-            self._writer.execute("DELETE FROM block WHERE id >= ? AND id < ?", span)
-            self._writer.execute("DELETE FROM piece WHERE id = ?", (piece,))
-
 
 def _joined(frames: Sequence[Frame]) -> Iterator[Frame]:
     """Make one of the frames of a measurement that follow each other with the same fields."""
@@ -288,43 +217,9 @@ def _parts(frame: Frame) -> Iterator[Frame]:
         )
 
 
-def _batches(heads: Sequence[_Head]) -> Iterator[list[_Head]]:
-    """Part blobs so that those of one part, with all their fields, are no more than fits."""
-    part: list[_Head] = []
-    fields: set[str] = set()
-    rows = 0
-    for head in heads:
-        wider = fields | set(head.fields)
-        if part and (rows + head.rows) * (1 + len(wider)) > 2 * CELLS_MAX:
-            yield part
-            part, wider, rows = [], set(head.fields), 0
-        part.append(head)
-        fields, rows = wider, rows + head.rows
-    yield part
-
-
 def _is_due(state: _State, now_ns: int) -> bool:
     return state.blobs > 0 and (
         state.cells >= CELLS_MAX
         or state.blobs >= BLOBS_MAX
         or not state.since_ns <= now_ns < state.since_ns + COMPACT_NS
     )
-
-
-def _starts(devices: NDArray[np.int32]) -> NDArray[np.int64]:
-    return np.flatnonzero(np.append(True, devices[1:] != devices[:-1]))
-
-
-def _sorted(devices: NDArray[np.int32], rows: Rows) -> tuple[NDArray[np.int32], Rows]:
-    """Sort rows by device and time; of several with the same, later values count."""
-    short = devices.astype(np.uint16) if devices.max() < 2**16 else devices
-    order = np.argsort(short, kind="stable")  # small numbers are sorted ten times as quickly
-    numbers, times_ns = devices[order], rows.times_ns[order]
-    same = numbers[1:] == numbers[:-1]
-    if (same & (times_ns[1:] <= times_ns[:-1])).any():
-        order = np.lexsort((rows.times_ns, devices))
-        numbers, times_ns = devices[order], rows.times_ns[order]
-    again = (numbers[1:] == numbers[:-1]) & (times_ns[1:] == times_ns[:-1])
-    starts = np.flatnonzero(np.append(True, ~again))
-    values = series_blocks.latest(starts, rows.values[order])
-    return numbers[starts], Rows(times_ns[starts], values)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cloud.adapters import series_blocks
+from cloud.adapters import series_blocks, series_pieces
 from cloud.adapters.series import TIME_MAX_NS, Frame
 from cloud.adapters.series_blocks import Rows
 from cloud.adapters.series_files import everything
@@ -55,6 +55,7 @@ class Store(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.now_ns = START_NS
         self.kept: dict[tuple[str, str, int], dict[str, float]] = {}
+        self.fanout, series_pieces.FANOUT = series_pieces.FANOUT, 2
         self.open()
 
     def open(self) -> None:
@@ -62,6 +63,7 @@ class Store(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.series.close()
+        series_pieces.FANOUT = self.fanout
         shutil.rmtree(self.folder)
 
     @rule(frames=st.lists(a_frame(), max_size=3))

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.adapters import series_file, series_files, series_sqlite
+from cloud.adapters import series_file, series_files, series_pieces, series_sqlite
 from cloud.adapters.series import Frame, Row
 from cloud.adapters.series_files import DAY_NS, Files, everything, instants
+from cloud.adapters.series_pieces import FANOUT
 from cloud.adapters.series_sqlite import COMPACT_NS, SqliteSeries
 from contract.errors import Refused, Unreachable
 from tests.frames import frame, frames
@@ -158,6 +159,35 @@ def test_a_file_that_loses_as_much_as_it_gains_does_not_grow(tmp_path: Path) -> 
     series.close()
 
 
+def test_small_pieces_become_larger_ones_and_large_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    path = tmp_path / "t.db"
+    series = SqliteSeries(path, 30, clock.now_ns)
+    pieces: list[list[int]] = []
+
+    def some(n: int) -> None:
+        for i in range(n):
+            write(series, row(clock.ns, flow=float(i)), row(clock.ns, "pump-2", power=1.0))
+            compact(series, clock)
+            levels = series._writer.execute("SELECT level FROM piece ORDER BY id").fetchall()
+            pieces.append([level for (level,) in levels])
+
+    some(FANOUT**2 + FANOUT + 3)
+    assert pieces[FANOUT - 2 : FANOUT] == [[0] * (FANOUT - 1), [1]]
+    assert pieces[-1] == [2, 1, 0, 0, 0]
+    before = everything(path)
+    monkeypatch.setattr(series_pieces, "CELLS_MAX", 3 * 2 * FANOUT - 1)
+    some(3 * FANOUT)
+    assert len(pieces[-1]) > 3 * FANOUT, "too large to become one"
+    blocks = series._writer.execute("SELECT count(*) FROM block").fetchone()[0]
+    assert blocks == 2 * len(pieces[-1]), "blocks go with their pieces"
+    after = everything(path)
+    assert len(after[0].times_ns) == len(before[0].times_ns) + 3 * FANOUT
+    series.close()
+
+
 def test_names_that_differ_only_in_case_are_different(tmp_path: Path) -> None:
     series = SqliteSeries(tmp_path / "t.db", 30, lambda: START_NS)
     write(series, row(START_NS, flow=1.0, Flow=2.0), row(START_NS, measurement="PUMP", flow=3.0))
@@ -288,9 +318,9 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from cloud.adapters import series_sqlite
+from cloud.adapters import series_pieces, series_sqlite
 from cloud.adapters.series import Frame
-series_sqlite.BLOBS_MAX = 3
+series_sqlite.BLOBS_MAX, series_pieces.FANOUT = 3, 3
 series = series_sqlite.SqliteSeries(Path(sys.argv[1]), 30, lambda: 0)
 i = len(series.read("pump", "d0", ["flow"], 0, 2**62, 10**9).times_ns)
 names, sites = [f"d{k}" for k in range(20)], ["north"] * 20
