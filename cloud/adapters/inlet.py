@@ -95,7 +95,7 @@ class Inlet:
                     "broker %s:%s: %s; trying again",
                     self._address.host,
                     self._address.port,
-                    error or type(error).__name__,
+                    str(error) or type(error).__name__,
                 )
             finally:
                 pause_s = BACKOFF_S[0] if self.connected else min(longest_s, 2 * pause_s)
@@ -137,6 +137,7 @@ class Inlet:
         raise Unreachable("answers neither to MQTT 5 nor to 3.1.1")
 
     async def _open(self) -> asyncio.StreamReader:
+        self._unsent = 0
         tls = ssl.create_default_context(cafile=self._ca_file) if self._address.tls else None
         reader, self._writer = await asyncio.open_connection(
             self._address.host, self._address.port, ssl=tls, limit=READ_BYTES

@@ -225,19 +225,21 @@ class Reader:
             message = messages[i]
             topic = buf[message[kernel.TOPIC] : message[kernel.TOPIC_END]].tobytes()
             payload = buf[message[kernel.PAYLOAD] : message[kernel.END]].tobytes()
+            kept = payload[:KEPT_BYTES] if message[kernel.VERDICT] == kernel.TOO_LARGE else payload
             try:
                 reason = self._ask(i, topic, payload, now_ns, asked)
             except Malformed as error:
                 message[kernel.VERDICT], reason = kernel.REFUSED, str(error)
             if (reason and mode == kernel.TAKE) or message[kernel.VERDICT] == kernel.REFUSED:
-                kept = payload if len(payload) <= codec.MAX_MESSAGE_BYTES else payload[:KEPT_BYTES]
                 quarantined.append((topic.decode(errors="replace"), kept, reason))
         return Group(count, self._rows(asked), quarantined)
 
     def _judge(self, buf: Bytes, mode: int, now_ns: int) -> int:
         """Do in compiled code what can be done there; return how many packets there are."""
         said, boots, spellings = self._said, self._boots, self._spellings
-        boots.begin()
+        boots.stamp += 1
+        if mode != kernel.AGAIN:
+            boots.begin()
         said[kernel.MODE], said[kernel.STAMP] = mode, boots.stamp
         said[kernel.LATEST_NS] = min(FOREVER_NS, now_ns + self._ahead_ns)
         said[kernel.TOUCHES] = boots.touches
@@ -263,7 +265,8 @@ class Reader:
             self._quality,
             self._instants,
         )
-        boots.touches, boots.moves = int(said[kernel.TOUCHES]), int(said[kernel.LOGGED])
+        if mode != kernel.AGAIN:
+            boots.touches, boots.moves = int(said[kernel.TOUCHES]), int(said[kernel.LOGGED])
         return count
 
     def _ask(self, i: int, topic: bytes, payload: bytes, now_ns: int, asked: list[Asked]) -> str:

@@ -66,7 +66,7 @@ from cloud.adapters.wire_kernel import (
 )  # fmt: skip
 from cloud.adapters.wire_number import Bytes, Floats, Ints, Words, number, same, spaces, whole, word
 
-COMPILED_WITH: Final = 0
+COMPILED_WITH: Final = 0xEEB69AB7
 """CRC-32 of the files above: numba keeps compiled code until *this* file changes; a test compares.
 """
 

@@ -11,7 +11,7 @@ from numba import njit
 
 from cloud.adapters.wire_number import Bytes, Ints, at
 
-COMPILED_WITH: Final = 0
+COMPILED_WITH: Final = 0xA3572D8A
 """CRC-32 of the file above: numba keeps compiled code until *this* file changes; a test compares.
 """
 WHOLE_EXTRA: Final = 70_000
