@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from contract import machines
+from contract.errors import Malformed
 from contract.settings import Settings, Table, TimescaleText, TopicName, read
 
 
@@ -27,8 +28,8 @@ def _broker_url(text: str) -> str:
 
 
 @cache
-def _library() -> dict[str, machines.MachineType]:
-    return machines.library()
+def _library(folder: Path | None) -> dict[str, machines.MachineType]:
+    return machines.library(folder)
 
 
 class BrokerConfig(Table):
@@ -94,6 +95,8 @@ class Config(Settings):
     data_dir: Path = Path("var/edge")
     trusted_key: str = Field(default="", pattern=r"^([0-9a-fA-F]{64})?$")
     """Public ed25519 key, hexadecimal, of whoever signs firmware; empty: no updates."""
+    machine_types: Path | None = None
+    """Folder with machine types of your own, one ``NAME.toml`` each; as the gateway has them."""
     spool_max_bytes: int = Field(default=50_000_000, ge=1_000_000, le=100_000_000_000)
     spool_max_age_s: float = Field(default=7 * 86400, ge=60, le=366 * 86400)
     """Telemetry that the gateway could not get for so long is dropped."""
@@ -112,7 +115,7 @@ class Config(Settings):
 
     def machine(self, device: DeviceConfig) -> machines.MachineType:
         """Return a configured device's machine type."""
-        return _library()[device.machine_type]
+        return _library(self.machine_types)[device.machine_type]
 
 
 def _name_problems(config: Config) -> list[str]:
@@ -128,7 +131,7 @@ def _name_problems(config: Config) -> list[str]:
 
 
 def _device_problems(config: Config) -> list[str]:
-    known, buses = _library(), [bus.name for bus in config.buses]
+    known, buses = _known_types(config), [bus.name for bus in config.buses]
     found = []
     for device in config.devices:
         machine = known.get(device.machine_type)
@@ -148,6 +151,13 @@ def _device_problems(config: Config) -> list[str]:
                 f"add it to [[buses]], which has: {', '.join(buses)}"
             )
     return found
+
+
+def _known_types(config: Config) -> dict[str, machines.MachineType]:
+    try:
+        return _library(config.machine_types)
+    except Malformed as error:
+        raise ValueError(str(error)) from error
 
 
 def load(path: Path) -> Config:

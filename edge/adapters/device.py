@@ -1,6 +1,7 @@
 """One machine on its bus, in terms of its machine type: signals, commands, update block."""
 
 import logging
+from collections import deque
 from collections.abc import Iterable
 
 from contract.errors import Refused
@@ -13,6 +14,9 @@ from edge.core import blocks, decode
 
 log = logging.getLogger(__name__)
 
+_Step = tuple[blocks.Block, decode.Decoder]
+"""One request of a tick, and who reads its answer."""
+
 
 class Device:
     """Reads and writes a machine by its register map."""
@@ -24,12 +28,12 @@ class Device:
         self._unit = unit
         self._clock = clock
         self._places = blocks.places(machine.signals)
-        self._blocks = blocks.merge(self._places)
+        self._plan = [_prepare(block) for block in blocks.merge(self._places)]
         self._refused: set[str] = set()
 
     def replan(self) -> None:
         """Forget which registers were refused: the device may run another program now."""
-        self._blocks = blocks.merge(self._places)
+        self._plan = [_prepare(block) for block in blocks.merge(self._places)]
 
     async def read_tick(self) -> Reading:
         """Read all signals; the time is when the first registers arrived.
@@ -40,24 +44,22 @@ class Device:
         time_ns = 0
         values: dict[str, float | None] = {p.signal.name: None for p in self._places}
         quality = dict.fromkeys(values, Quality.BAD)
-        pending, planned = list(self._blocks), []
+        pending, planned = deque(self._plan), []
         while pending:
-            block = pending.pop(0)
+            block, decoder = step = pending.popleft()
             try:
                 answer = await self._read(block)
             except Refused as error:
                 if len(block.places) > 1:
-                    pending[:0] = blocks.split(block)
+                    pending.extendleft(_prepare(part) for part in reversed(blocks.split(block)))
                     continue
                 self._warn_of_map(block, error)
             else:
-                for place in block.places:
-                    values[place.signal.name], quality[place.signal.name] = decode.decode(
-                        place.signal, place.register, block.words(place, answer)
-                    )
+                for name, value, trust in decoder.read(answer):
+                    values[name], quality[name] = value, trust
             time_ns = time_ns or self._clock.now_ns()
-            planned.append(block)
-        self._blocks = planned
+            planned.append(step)
+        self._plan = planned
         return Reading(time_ns, values, quality)
 
     async def read_values(self, names: Iterable[str]) -> dict[str, float | None]:
@@ -67,15 +69,17 @@ class Device:
             Unreachable: the device did not answer.
         """
         values: dict[str, float | None] = dict.fromkeys(names)
-        for block in blocks.merge(p for p in self._places if p.signal.name in values):
-            for single in blocks.split(block):
-                place = single.places[0]
-                try:
-                    answer = await self._read(single)
-                except Refused:
-                    continue
-                value, quality = decode.decode(place.signal, place.register, answer)
-                values[place.signal.name] = value if quality <= Quality.UNCERTAIN else None
+        for place in self._places:
+            name = place.signal.name
+            if name not in values:
+                continue
+            block, decoder = _prepare(blocks.alone(place))
+            try:
+                answer = await self._read(block)
+            except Refused:
+                continue
+            ((_, value, quality),) = decoder.read(answer)
+            values[name] = value if quality <= Quality.UNCERTAIN else None
         return values
 
     async def read_register(self, register: Register) -> float | None:
@@ -133,3 +137,8 @@ class Device:
             block.address,
             error,
         )
+
+
+def _prepare(block: blocks.Block) -> _Step:
+    places = [(place.signal, place.register, block.start(place)) for place in block.places]
+    return block, decode.Decoder(places)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from contract.commands import Answer, AnswerStatus, Command
+from contract.errors import Unreachable
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
 from edge.agent.acting import Outcome, carry_out
@@ -44,7 +45,11 @@ class Commander:
         """Carry out commands until cancelled."""
         while True:
             command = await self._waiting.get()
-            await self._handle(command)
+            try:
+                await self._handle(command)
+            except Unreachable as error:
+                # Nothing acts that is not written down first; the sender asks again.
+                log.warning("%s: command %s: %s", self._device.name, command.id, error)
             self._disk.owes_answers = True
             self._wake.set()
 

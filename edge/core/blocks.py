@@ -1,6 +1,6 @@
 """Which registers to read together: few requests, none larger than a device must accept."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -33,10 +33,9 @@ class Block(Struct, frozen=True):
     count: int
     places: tuple[Place, ...]
 
-    def words(self, place: Place, answer: Sequence[int]) -> Sequence[int]:
-        """Cut one signal's words out of the block's answer."""
-        start = place.register.address - self.address
-        return answer[start : start + place.register.words]
+    def start(self, place: Place) -> int:
+        """Return at which word of the block's answer a signal begins."""
+        return place.register.address - self.address
 
 
 def places(signals: Iterable[Signal]) -> list[Place]:
@@ -57,33 +56,40 @@ def places(signals: Iterable[Signal]) -> list[Place]:
 
 def merge(wanted: Iterable[Place]) -> list[Block]:
     """Cover the places with blocks: per table, in order of address, joined over small gaps."""
+    return _cover(wanted, GAP_WORDS, GAP_BITS)
+
+
+def _cover(wanted: Iterable[Place], gap_words: int, gap_bits: int) -> list[Block]:
     blocks: list[Block] = []
     for place in sorted(wanted, key=lambda p: (p.register.register, p.register.address)):
-        joined = _join(blocks[-1], place) if blocks else None
+        bits = place.register.register in (RegisterKind.COIL, RegisterKind.DISCRETE)
+        joined = _join(blocks[-1], place, gap_bits if bits else gap_words) if blocks else None
         if joined is None:
-            blocks.append(_alone(place))
+            blocks.append(alone(place))
         else:
             blocks[-1] = joined
     return blocks
 
 
 def split(block: Block) -> list[Block]:
-    """Take a block that the device refuses apart, one request per signal."""
-    return [_alone(place) for place in block.places]
+    """Take a block that the device refuses apart: at its gaps, or, without any, into signals."""
+    runs = _cover(block.places, gap_words=0, gap_bits=0)
+    return runs if len(runs) > 1 else [alone(place) for place in block.places]
 
 
-def _alone(place: Place) -> Block:
+def alone(place: Place) -> Block:
+    """Return the request for one signal."""
     register = place.register
     return Block(register.register, register.address, register.words, (place,))
 
 
-def _join(block: Block, place: Place) -> Block | None:
+def _join(block: Block, place: Place, gap_max: int) -> Block | None:
     register = place.register
     if register.register is not block.kind:
         return None
     bits = block.kind in (RegisterKind.COIL, RegisterKind.DISCRETE)
-    gap, limit = (GAP_BITS, MAX_BITS) if bits else (GAP_WORDS, MAX_WORDS)
+    limit = MAX_BITS if bits else MAX_WORDS
     end = max(block.address + block.count, register.address + register.words)
-    if register.address - (block.address + block.count) > gap or end - block.address > limit:
+    if register.address - (block.address + block.count) > gap_max or end - block.address > limit:
         return None
     return Block(block.kind, block.address, end - block.address, (*block.places, place))

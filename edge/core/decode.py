@@ -6,13 +6,16 @@ significant) to D stand in that stream. Two-byte types look at the first two let
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
 
 from contract.errors import Malformed
 from contract.machines import ByteOrder, Register, RegisterType, Signal
 from contract.telemetry import Quality
 
 _FORMAT = {
+    RegisterType.BIT: ">H",
     RegisterType.INT16: ">h",
     RegisterType.UINT16: ">H",
     RegisterType.INT32: ">i",
@@ -28,24 +31,67 @@ _BOUNDS = {
 }
 
 
-def decode(
-    signal: Signal, register: Register, words: Sequence[int]
-) -> tuple[float | None, Quality]:
-    """Return a signal's value in its unit and how far it may be trusted."""
-    number = value(register, words)
-    if number is None:
-        return None, Quality.BAD
-    low, high = signal.range
-    return number, Quality.GOOD if low <= number <= high else Quality.UNCERTAIN
+class _Field(Struct, frozen=True):
+    """How to read one register's value: all that can be known before its words arrive."""
+
+    swapped: bool
+    """Read it where the bytes of each word have changed places."""
+    format: struct.Struct
+    unsigned: struct.Struct
+    invalid: int | None
+    bit: bool
+    divisor: int | None
+    scale: float
+
+    def value(self, data: bytes, offset: int) -> float | None:
+        """Return what stands at an offset, in its unit; ``None`` when it is nothing valid."""
+        if self.invalid is not None and self.unsigned.unpack_from(data, offset)[0] == self.invalid:
+            return None
+        (raw,) = self.format.unpack_from(data, offset)
+        if self.bit:
+            raw &= 1
+        number: float = raw * self.scale if self.divisor is None else raw / self.divisor
+        return number if math.isfinite(number) else None
+
+
+class _Column(Struct, frozen=True):
+    """One signal in a block of words."""
+
+    name: str
+    field: _Field
+    offset: int
+    low: float
+    high: float
+
+
+class Decoder:
+    """Reads the signals of one block of words; made once, used at every tick."""
+
+    def __init__(self, signals: Iterable[tuple[Signal, Register, int]]) -> None:
+        """Prepare for signals, where each stands, and at which word of the block."""
+        self._columns = [
+            _Column(signal.name, _field(register), 2 * word, *signal.range)
+            for signal, register, word in signals
+        ]
+
+    def read(self, words: Sequence[int]) -> Iterator[tuple[str, float | None, Quality]]:
+        """Yield each signal's name, its value in its unit, and how far it may be trusted."""
+        data = _streams(words)
+        for column in self._columns:
+            field = column.field
+            number = field.value(data[field.swapped], column.offset)
+            if number is None:
+                yield column.name, None, Quality.BAD
+            elif column.low <= number <= column.high:
+                yield column.name, number, Quality.GOOD
+            else:
+                yield column.name, number, Quality.UNCERTAIN
 
 
 def value(register: Register, words: Sequence[int]) -> float | None:
     """Return what a register shows, in its unit; ``None`` when it shows nothing valid."""
-    data = _most_significant_first(register, _bytes(words))
-    if register.invalid is not None and int.from_bytes(data, "big") == register.invalid:
-        return None
-    number = _scaled(register, _raw(register, data))
-    return number if math.isfinite(number) else None
+    field = _field(register)
+    return field.value(_streams(words)[field.swapped], 0)
 
 
 def encode(register: Register, value: float) -> list[int]:
@@ -83,8 +129,37 @@ def agrees(register: Register, wanted: float, read: float | None) -> bool:
     return abs(_unscaled(register, read) - _unscaled(register, wanted)) <= 0.5 + 1e-6
 
 
-def _bytes(words: Sequence[int]) -> bytes:
-    return b"".join(word.to_bytes(2, "big") for word in words)
+def _streams(words: Sequence[int]) -> tuple[bytes, bytes]:
+    """Return the words as they travel, and with the bytes of each word changed over.
+
+    Of the four orders, ABCD and DCBA are the first stream read forwards and backwards, BADC and
+    CDAB the second one.
+    """
+    count = len(words)
+    return struct.pack(f">{count}H", *words), struct.pack(f"<{count}H", *words)
+
+
+def _field(register: Register) -> _Field:
+    order = register.byte_order
+    code = _FORMAT[register.type][1]
+    if register.words == 1:
+        backwards = (
+            order in (ByteOrder.BADC, ByteOrder.DCBA) and register.type is not RegisterType.BIT
+        )
+        swapped = False
+    else:
+        backwards = order in (ByteOrder.DCBA, ByteOrder.CDAB)
+        swapped = order in (ByteOrder.BADC, ByteOrder.CDAB)
+    end = "<" if backwards else ">"
+    return _Field(
+        swapped=swapped,
+        format=struct.Struct(end + code),
+        unsigned=struct.Struct(end + ("H" if register.words == 1 else "I")),
+        invalid=register.invalid,
+        bit=register.type is RegisterType.BIT,
+        divisor=_divisor(register.scale),
+        scale=register.scale,
+    )
 
 
 def _words(data: bytes) -> list[int]:
@@ -102,24 +177,12 @@ def _most_significant_first(register: Register, data: bytes) -> bytes:
     return bytes(data["ABCD".index(letter)] for letter in order)
 
 
-def _raw(register: Register, data: bytes) -> float:
-    if register.type is RegisterType.BIT:
-        return data[-1] & 1
-    number: float = struct.unpack(_FORMAT[register.type], data)[0]
-    return number
-
-
 def _divisor(scale: float) -> int | None:
     """Return 10 for a scale of 0.1: 3 / 10 is 0.3, while 3 * 0.1 is 0.30000000000000004."""
     if not 0 < scale < 1:
         return None
     divisor = round(1 / scale)
     return divisor if math.isclose(1 / divisor, scale, rel_tol=1e-12) else None
-
-
-def _scaled(register: Register, raw: float) -> float:
-    divisor = _divisor(register.scale)
-    return raw * register.scale if divisor is None else raw / divisor
 
 
 def _unscaled(register: Register, value: float) -> float:

@@ -35,13 +35,10 @@ def test_every_signal_is_read_once_and_whole(found: list[Signal]) -> None:
     names = [place.signal.name for block in merged for place in block.places]
     assert sorted(names) == sorted(signal.name for signal in found)
     for block in merged:
-        memory = list(range(block.address, block.address + block.count))
         for place in block.places:
             assert place.register.register is block.kind
-            start = place.register.address
-            assert list(block.words(place, memory)) == list(
-                range(start, start + place.register.words)
-            )
+            assert block.address + block.start(place) == place.register.address
+            assert block.start(place) + place.register.words <= block.count
 
 
 @given(signals())
@@ -66,11 +63,30 @@ def test_small_gaps_are_read_over_and_large_ones_are_not() -> None:
 
 
 @given(signals())
-def test_a_refused_block_falls_apart_into_single_signals(found: list[Signal]) -> None:
-    merged = blocks.merge(blocks.places(found))
-    singles = [single for block in merged for single in blocks.split(block)]
+def test_a_refused_block_falls_apart_at_its_gaps_and_then_into_signals(
+    found: list[Signal],
+) -> None:
+    pending, singles = blocks.merge(blocks.places(found)), []
+    while pending:
+        block = pending.pop()
+        if len(block.places) == 1:
+            singles.append(block)
+            continue
+        parts = blocks.split(block)
+        assert len(parts) > 1, "it must become smaller"
+        assert sum(len(part.places) for part in parts) == len(block.places)
+        pending += parts
     assert len(singles) == len(found)
-    assert all(len(s.places) == 1 and s.count == s.places[0].register.words for s in singles)
+    assert all(s.count == s.places[0].register.words for s in singles)
+
+
+def test_a_gap_that_a_device_does_not_have_costs_one_request_more() -> None:
+    def at(address: int) -> Signal:
+        place = Register(register=RegisterKind.INPUT, address=address)
+        return Signal(name=f"s{address}", title="s", unit="", range=(0, 1), modbus=place)
+
+    (whole,) = blocks.merge(blocks.places([at(0), at(1), at(5), at(6)]))
+    assert [(b.address, b.count) for b in blocks.split(whole)] == [(0, 2), (5, 2)]
 
 
 def test_a_value_past_the_last_register_is_refused() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contract import machines
 from contract.errors import Malformed
 from edge.config import load
 
@@ -87,3 +88,15 @@ def test_what_cannot_work_is_named(tmp_path: Path, old: str, new: str, said: str
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Malformed, match=r"cannot read .*nowhere\.toml"):
         load(tmp_path / "nowhere.toml")
+
+
+def test_machine_types_of_ones_own_are_read_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "types").mkdir()
+    shipped = Path(machines.__file__).parent / "machines" / "centrifugal_pump.toml"
+    own = shipped.read_text().replace('name = "centrifugal_pump"', 'name = "warp_drive"')
+    (tmp_path / "types" / "warp_drive.toml").write_text(own)
+    with_folder = f'machine_types = "{tmp_path / "types"}"\n' + GOOD
+    config = load(write(tmp_path, with_folder.replace("centrifugal_pump", "warp_drive")))
+    assert config.machine(config.devices[0]).name == "warp_drive"
+    with pytest.raises(Malformed, match=r"machine types in .*nowhere cannot be read"):
+        load(write(tmp_path, f'machine_types = "{tmp_path / "nowhere"}"\n' + GOOD))
