@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from cloud.adapters.clock import PlantClock
 from contract.errors import Unreachable
 from farfix.chaos import cases, director, plan, tally
 from farfix.chaos import stand as places
@@ -17,9 +18,9 @@ from farfix.chaos.report import CaseReport, Report
 from farfix.chaos.screen import Progress, Screen
 from farfix.chaos.stand import Stand
 from farfix.chaos.taken import Spool
-from farfix.chaos.tally import Tally
+from farfix.chaos.tally import Finding, Outcome, Tally
 from farfix.chaos.watcher import Watcher, scored_counts
-from farfix.demo import report as outcomes
+from farfix.demo import report as stories
 from farfix.demo import script
 from farfix.demo.dispatch import Dispatch
 from farfix.demo.machines import Broken, Simulator
@@ -58,7 +59,10 @@ class Drill:
     plan: Plan = field(default_factory=lambda: Plan([], []))
     director: Director | None = None
     under_faults: int = 0
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    began_ns: int = 0
+    """Plant time when the plan began."""
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """What became of each device's readings."""
     counted: bool = False
     """Whether the gateway counts what it scores."""
 
@@ -126,6 +130,7 @@ class Drill:
         self.plan = plan.make(self.samples, parts, self.proxy.links, network, seed)
         self.director = Director(self.plan, self.programs, self.proxy, self._works, self.screen.say)
         before, began_s = self._taken(), time.monotonic()
+        self.began_ns = PlantClock(self.stand.stage.scale).now_ns()
         while self.under_faults < self.samples or not self.director.done:
             self.under_faults = self._taken() - before
             self.director.step(self.under_faults)
@@ -146,7 +151,7 @@ class Drill:
             waiting = self._waiting()
             if waiting == 0:
                 self._count()
-            total = sum(self.tallies.values(), Tally())
+            total = self._total()
             now = (waiting, total.stored, total.scored)
             if now != before:
                 moved_s, before = time.monotonic(), now
@@ -176,14 +181,15 @@ class Drill:
             fired=dict(done.fired) if done else {},
             sigkills=done.kills if done else 0,
             links={link: dict(self.proxy.counts(link)) for link in self.proxy.links},
-            total=sum(self.tallies.values(), Tally()),
-            tallies=self.tallies,
+            total=self._total(),
+            tallies={device: outcome.tally for device, outcome in self.outcomes.items()},
+            findings=self._findings(),
             duplicates_known=self.counted,
             reordered=self.watcher.reordered,
             looks=self.watcher.looks,
             unanswered=self.watcher.unanswered,
             faults=[
-                outcomes.fault_report(injected[b.device], b, details, tickets) for b in self.truth
+                stories.fault_report(injected[b.device], b, details, tickets) for b in self.truth
             ],
             cases=[
                 CaseReport(
@@ -202,7 +208,8 @@ class Drill:
 
     def _problems(self) -> list[str]:
         details = list(self.watcher.history.details.values())
-        found = tally.problems(self.tallies)
+        speed = self.stand.stage.scale.speed
+        found = [finding.text(self.began_ns, speed) for finding in self._findings()]
         found += self.watcher.refused
         if self.watcher.reordered:
             found.append(f"{self.watcher.reordered} times a machine's readings went backwards")
@@ -215,6 +222,12 @@ class Drill:
             found += [f"{kind} never fired" for kind in director.unfired(self.plan, fired)]
         return found
 
+    def _total(self) -> Tally:
+        return sum((outcome.tally for outcome in self.outcomes.values()), Tally())
+
+    def _findings(self) -> list[Finding]:
+        return [finding for outcome in self.outcomes.values() for finding in outcome.findings]
+
     def _count(self) -> None:
         """Compare what was taken with what is stored, device by device."""
         judged = scored_counts(self.watcher.machines)
@@ -225,8 +238,12 @@ class Drill:
             for machine in self.stand.stage.machines:
                 device, spool = machine.device, spool_of[machine.device]
                 readings = spool.taken(device)
-                self.tallies[device] = tally.count(
-                    readings, spool.held(device), places.stored(store, machine), judged.get(device)
+                self.outcomes[device] = tally.compare(
+                    device,
+                    readings,
+                    spool.held(device),
+                    places.stored(store, machine),
+                    judged.get(device),
                 )
         finally:
             store.close()

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from farfix.chaos.director import Event
-from farfix.chaos.tally import Tally
+from farfix.chaos.tally import Finding, Tally
 from farfix.demo.report import FaultReport
 
 
@@ -39,6 +39,8 @@ class Report(Struct, frozen=True, kw_only=True):
     total: Tally
     tallies: dict[str, Tally]
     """Of each device."""
+    findings: list[Finding]
+    """What is wrong with readings, by device."""
     duplicates_known: bool
     """Whether the gateway counts what it scores, so that a second scoring could show."""
     reordered: int

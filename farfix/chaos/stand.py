@@ -6,11 +6,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cloud.adapters import series_influx
 from cloud.adapters.broker import Broker
 from cloud.adapters.clock import PlantClock
-from cloud.adapters.series import Series
-from cloud.adapters.series_stores import open_series
+from cloud.adapters.series import Readable
+from cloud.adapters.series_stores import open_reader
 from cloud.config import SeriesStore
 from contract import machines as machine_types
 from contract.timescale import Timescale
@@ -27,6 +26,8 @@ MACHINES = 32
 FEW_MACHINES = 12
 SHORT_SAMPLES = 20_000
 """A drill of fewer samples has few machines, so that it takes a minute or two."""
+WORKERS = 2
+"""Of the gateway; with more than one it shows if they keep to their own devices."""
 READINGS_PER_S = 320.0
 """Of the wall clock; what two cores bear while every program is up."""
 POLL_S = 5.0
@@ -87,6 +88,7 @@ def write_configs(
         config = tomllib.loads(file.read_text())
         if name == "cloud":
             config["broker"]["url"] = f"mqtt://127.0.0.1:{ports[CLOUD_BROKER]}"
+            config["workers"] = WORKERS
             config["silent_after_s"] = SILENT_AFTER_S
             config["commissioning_s"] = COMMISSIONING_S
             config["commissioning_samples"] = COMMISSIONING_SAMPLES
@@ -98,15 +100,19 @@ def write_configs(
         file.write_text(toml.dumps(config))
 
 
-def open_store(stand: Stand) -> Series:
+def open_store(stand: Stand) -> Readable:
     """Open the store as it is, not through the proxy."""
+    config = SeriesStore()
     if stand.store_port:
-        return series_influx.v1(f"http://127.0.0.1:{stand.store_port}", DATABASE)
-    clock = PlantClock(stand.stage.scale)
-    return open_series(SeriesStore(), stand.stage.folder / "cloud", clock)
+        url = f"http://127.0.0.1:{stand.store_port}"
+        config = SeriesStore(kind="influx1", url=url, database=DATABASE)
+    folder = stand.stage.folder / "cloud"
+    return open_reader(
+        config, lambda _: sorted(folder.glob("telemetry-*.db")), PlantClock(stand.stage.scale)
+    )
 
 
-def stored(store: Series, machine: Machine) -> Stored:
+def stored(store: Readable, machine: Machine) -> Stored:
     """Return everything that a store has of a machine."""
     signals = [s.name for s in machine_types.library()[machine.machine_type].signals]
     fields = [*signals, *MARKS]

@@ -1,7 +1,5 @@
 """What became of every reading: what was taken against what is held, stored and scored."""
 
-from collections.abc import Mapping
-
 from msgspec import Struct
 
 from farfix.chaos.taken import Readings
@@ -41,36 +39,75 @@ class Tally(Struct, frozen=True, kw_only=True):
         )
 
 
-def count(taken: Readings, held: set[int], stored: Stored, judged: int | None = None) -> Tally:
+class Finding(Struct, frozen=True, kw_only=True):
+    """Readings of one device with which the same thing is wrong."""
+
+    device: str
+    what: str
+    count: int
+    first_ns: int
+    """Event time of the first of them."""
+    last_ns: int
+
+    def text(self, began_ns: int, speed: float) -> str:
+        """Say it in a sentence, with times in wall seconds since the drill began."""
+        first_s, last_s = ((at - began_ns) / speed / 1e9 for at in (self.first_ns, self.last_ns))
+        return (
+            f"{self.device}: {self.count} readings {self.what}, "
+            f"measured from {first_s:.1f} to {last_s:.1f} s"
+        )
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one device's readings."""
+
+    tally: Tally
+    findings: list[Finding]
+    """What is wrong; empty when all is well."""
+
+
+def compare(
+    device: str, taken: Readings, held: set[int], stored: Stored, judged: int | None = None
+) -> Outcome:
     """Compare what was taken of one device with what is known of it at the end.
 
     Args:
+        device: its name.
         taken: by the agent.
         held: times that the agent still keeps.
         stored: in the time-series store.
         judged: how many readings the gateway says it scored of this device; None: it does not say.
     """
-    altered = sum(stored.values.get(at, values) != values for at, values in taken.items())
-    times = taken.keys()
-    return Tally(
+    times, rows = taken.keys(), stored.values
+    phantom = {at for at, values in rows.items() if taken.get(at) != values}
+    wrong = {
+        "never left": times & held,
+        "lost": times - rows.keys(),
+        "phantom": phantom,
+        "unscored": rows.keys() - stored.scored,
+    }
+    duplicated = 0 if judged is None else max(0, judged - len(taken))
+    findings = [
+        Finding(device=device, what=what, count=len(at), first_ns=min(at), last_ns=max(at))
+        for what, at in wrong.items()
+        if at
+    ]
+    if duplicated:
+        first_ns, last_ns = min(times, default=0), max(times, default=0)
+        findings.append(
+            Finding(
+                device=device, what="scored twice", count=duplicated,
+                first_ns=first_ns, last_ns=last_ns,
+            )
+        )  # fmt: skip
+    tally = Tally(
         taken=len(taken),
         acknowledged=len(times - held),
-        stored=len(stored.values),
+        stored=len(rows),
         scored=len(stored.scored),
-        lost=len(times - stored.values.keys()),
-        phantom=len(stored.values.keys() - times) + altered,
-        duplicated=0 if judged is None else max(0, judged - len(taken)),
-        unscored=len(stored.values.keys() - stored.scored),
+        lost=len(wrong["lost"]),
+        phantom=len(phantom),
+        duplicated=duplicated,
+        unscored=len(wrong["unscored"]),
     )
-
-
-def problems(tallies: Mapping[str, Tally]) -> list[str]:
-    """Say in sentences what went wrong with which device's readings."""
-    found = []
-    for device, tally in sorted(tallies.items()):
-        for name in ("lost", "phantom", "duplicated", "unscored"):
-            if number := getattr(tally, name):
-                found.append(f"{device}: {number} readings {name}")
-        if tally.acknowledged < tally.taken:
-            found.append(f"{device}: {tally.taken - tally.acknowledged} readings never left")
-    return found
+    return Outcome(tally, findings)

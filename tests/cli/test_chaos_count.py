@@ -16,7 +16,7 @@ from contract import codec
 from contract.telemetry import Quality, TelemetryBatch
 from edge.adapters.spool import open_database
 from farfix.chaos.taken import Readings, Spool
-from farfix.chaos.tally import Stored, Tally, count, problems
+from farfix.chaos.tally import Stored, Tally, compare
 
 S = 10**9
 readings = st.dictionaries(
@@ -98,29 +98,39 @@ def test_a_kill_cannot_part_the_spool_from_what_we_noted(tmp_path: Path) -> None
 def test_numbers_add_up(
     taken: Readings, stored: Readings, held: set[int], scored: set[int]
 ) -> None:
-    told = count(taken, held, Stored(stored, scored & stored.keys()))
+    outcome = compare("a", taken, held, Stored(stored, scored & stored.keys()))
+    told = outcome.tally
     same = {at for at in taken if stored.get(at) == taken[at]}
     assert told.lost == len(set(taken) - set(stored))
     assert told.lost + told.phantom == len((set(taken) | set(stored)) - same)
     assert told.taken - told.lost <= told.stored == told.scored + told.unscored
     assert told.acknowledged == len(set(taken) - held)
-    if not problems({"a": told}):
+    if not outcome.findings:
         assert taken == stored
         assert scored >= taken.keys()
         assert not held & taken.keys()
 
 
-def test_each_thing_that_can_go_wrong_is_told() -> None:
-    taken = {1: {"x": 1.0}, 2: {"x": 2.0}, 3: {"x": 3.0}}
-    everything = Stored(taken, {1, 2, 3})
-    assert problems({"a": count(taken, set(), everything, 3)}) == []
-    assert problems({"a": count(taken, {3}, everything)}) == ["a: 1 readings never left"]
-    assert problems({"a": count(taken, set(), everything, 5)}) == ["a: 2 readings duplicated"]
-    assert problems({"a": count(taken, set(), Stored(taken, {1}))}) == ["a: 2 readings unscored"]
-    less = Stored({1: {"x": 1.0}}, {1})
-    assert problems({"a": count(taken, set(), less)}) == ["a: 2 readings lost"]
-    more = Stored(taken | {4: {"x": 4.0}, 1: {"x": 1.5}}, {1, 2, 3, 4})
-    assert problems({"a": count(taken, set(), more)}) == ["a: 2 readings phantom"]
+def wrong(taken: Readings, held: set[int], stored: Stored, judged: int | None = None) -> list[str]:
+    findings = compare("a", taken, held, stored, judged).findings
+    return [finding.text(began_ns=0, speed=10) for finding in findings]
+
+
+def test_each_thing_that_can_go_wrong_is_told_with_its_time() -> None:
+    taken = {1 * S: {"x": 1.0}, 20 * S: {"x": 2.0}, 30 * S: {"x": 3.0}}
+    well = Stored(taken, set(taken))
+    assert wrong(taken, set(), well, 3) == []
+    assert wrong(taken, {30 * S}, well) == ["a: 1 readings never left, measured from 3.0 to 3.0 s"]
+    assert wrong(taken, set(), well, 5) == [
+        "a: 2 readings scored twice, measured from 0.1 to 3.0 s"
+    ]
+    assert wrong(taken, set(), Stored(taken, {S})) == [
+        "a: 2 readings unscored, measured from 2.0 to 3.0 s"
+    ]
+    less = Stored({S: {"x": 1.0}}, {S})
+    assert wrong(taken, set(), less) == ["a: 2 readings lost, measured from 2.0 to 3.0 s"]
+    more = Stored(taken | {40 * S: {"x": 4.0}, S: {"x": 1.5}}, {*taken, 40 * S})
+    assert wrong(taken, set(), more) == ["a: 2 readings phantom, measured from 0.1 to 4.0 s"]
 
 
 @pytest.mark.parametrize("name", Tally.__struct_fields__)
