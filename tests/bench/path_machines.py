@@ -60,8 +60,13 @@ def machine(name: str) -> MachineType:
     return machines.library()[name]
 
 
+def declared(kind: MachineType) -> bool:
+    """Tell whether drivers or modes are declared, so that it is judged by them."""
+    return bool(kind.with_role(Role.DRIVER) or kind.with_role(Role.MODE))
+
+
 def values(kind: MachineType, seed: int = 0) -> Values:
-    """Return healthy rows: noise around levels, half of it common to all signals of the machine."""
+    """Return healthy rows: responses are noise around levels, half of it common to all of them."""
     rng = np.random.default_rng(seed)
     text, starts = bytearray(), [0]
     for _ in range(LEVELS):
@@ -81,11 +86,11 @@ def _level(kind: MachineType, rng: np.random.Generator) -> list[list[float]]:
         span = high - low
         if signal.role is Role.MODE:
             columns.append(np.full(rows, float((signal.judged_modes or [1])[0])))
-        elif signal.role is Role.INFO:
-            columns.append(np.full(rows, float(round(low + span / 2))))
-        else:
+        elif signal.role is Role.RESPONSE:
             level = low + span * rng.uniform(0.35, 0.65)
             noise = (common + rng.standard_normal(rows)) / np.sqrt(2)
             columns.append(np.round(level + SIGMA_SHARE * span * noise, 3))
+        else:  # a driver that jumps lets its machine settle: not judged for a minute
+            columns.append(np.full(rows, float(round(low + span / 2))))
     table: list[list[float]] = np.column_stack(columns).tolist()
     return table

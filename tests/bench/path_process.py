@@ -107,7 +107,7 @@ def line(process: subprocess.Popen[bytes], log: Path, timeout_s: float = ANSWER_
         text = process.stdout.readline()
         if text:
             return text
-    raise Unreachable(f"{process.args!r} gave no answer: {log.read_text()[-2000:]}")
+    raise Unreachable(f"{log.stem} gave no answer: {log.read_text()[-2000:]}")
 
 
 class Generator:
