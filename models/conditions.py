@@ -56,15 +56,14 @@ class Conditions(Struct):
     """One row per lag: drivers, their curves (squares, products, in each judged mode), modes; then
     what is held."""
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Return everything."""
+        return self.clock, self.ladder
+
     @property
     def lagging(self) -> Vector:
         """The conditions, [lag, condition]."""
         return self.ladder[:_LAGS]
-
-    @property
-    def last_ns(self) -> int:
-        """Event time of the newest reading that counted; -1 before the first."""
-        return int(self.clock[_LAST_NS])
 
 
 class Row(NamedTuple):

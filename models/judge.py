@@ -1,12 +1,14 @@
 """What `models.monitor_kernel` works on, made from a reference, and its answer in words."""
 
+from typing import Any
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from contract.faults import Deviation, Direction
 from models import monitor_kernel as kernel
-from models.conditions import JUMP_LAG, LAGS_S
+from models.conditions import JUMP_LAG, LAGS_S, curves
 from models.reference import Reference, known_from
 from models.sample import Layout, Vector
 from models.settings import Settings
@@ -26,6 +28,10 @@ class Verdict(Struct):
     """Time that the machine is given to come back from a stop: one number."""
     now: Vector
     """[row of `models.monitor_kernel`, response]."""
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Return everything."""
+        return self.memory, self.owed_s, self.now
 
     @property
     def alarm(self) -> bool:
@@ -54,6 +60,33 @@ def empty(r: Reference | None = None) -> Verdict:
     memory = np.zeros(kernel.NEW + 1, dtype=np.int64)
     memory[kernel.MIDDLE_NS] = r.middle_ns if r else 0
     return Verdict(memory, np.zeros(1), now)
+
+
+def alike(some: tuple[NDArray[Any], ...], others: tuple[NDArray[Any], ...]) -> bool:
+    """Tell whether compiled code may take ones for the others: it looks at no bounds."""
+    return all(a.shape == b.shape and a.dtype == b.dtype for a, b in zip(some, others, strict=True))
+
+
+def fits(r: Reference, found: list[Learned], layout: Layout) -> bool:
+    """Tell whether compiled code may take a saved reference and modes learned since."""
+    n, drivers, slots = len(r.sigma), len(layout.drivers), layout.slot_count
+    width = 1 + 2 * (drivers + curves(layout) + slots)
+    one, square, lag = np.zeros(n), np.zeros((n, n)), np.zeros(n, dtype=np.int64)
+    weights, packed = np.zeros((n, width)), np.zeros((n, width * (width + 1) // 2))
+    each = ((m.mode, m.weights, m.inverse, m.gap) for m in found)
+    inverse, gap, mode = np.zeros((n, width, width)), np.zeros(drivers), np.zeros(slots)
+    return (
+        alike(
+            (r.usable, r.first, r.second, r.middle, r.sigma, r.smooth_sigma, r.drift, r.correlation,
+             r.precision, r.level_all, r.centre, r.jump, r.places_seen, r.weights, r.inverse),
+            (np.zeros(len(layout.responses), dtype=bool), lag, lag, one, one, one, one, square,
+             square, np.zeros(n + 1), np.zeros((width - 1) // 2), gap, mode, weights, packed),
+        )
+        and n == r.usable.sum() > 0
+        and all(((place >= 0) & (place < len(LAGS_S))).all() for place in (r.first, r.second))
+        and len(found) <= MAX_MODES
+        and all(alike(m, (mode, weights, inverse, gap)) for m in each)
+    )  # fmt: skip
 
 
 def fixed(r: Reference | None) -> Vector:

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from contract.errors import Malformed
 from contract.faults import Deviation
 from contract.machines import MachineType
 from contract.telemetry import Reading
@@ -186,7 +187,15 @@ class Monitor:
                 or by another version; the machine must be commissioned anew.
         """
         monitor = cls(machine, settings)
-        monitor._keep(artefact.unpack(data, _State, monitor._made_from()))
+        state = artefact.unpack(data, _State, monitor._made_from())
+        fresh, r = monitor._fresh(), state.reference
+        same = judge.alike(
+            (*state.conditions.arrays(), *state.checks.arrays(), *state.verdict.arrays()),
+            (*fresh.conditions.arrays(), *fresh.checks.arrays(), *judge.empty(r).arrays()),
+        )
+        if not (same and (r is None or judge.fits(r, state.visits.modes, monitor._layout))):
+            raise Malformed("saved model does not fit; commission the machine anew")
+        monitor._keep(state)
         return monitor
 
     def _made_from(self) -> list[list[str]]:

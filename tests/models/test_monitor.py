@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Iterable
+from copy import deepcopy
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import Malformed
 from contract.telemetry import Quality, Reading
-from models.monitor import Assessment, Monitor, State
+from models import visits
+from models.monitor import STATES, Assessment, Monitor, State
 from models.settings import Settings
 from tests.models import plant
 
@@ -174,6 +177,71 @@ def test_a_restored_monitor_goes_on_bit_by_bit(cut: int) -> None:
     other = restored(straight.save())
     assert judge(straight, rows[cut:]) == judge(other, rows[cut:])
     assert straight.save() == other.save()
+
+
+def test_rows_are_judged_like_readings_and_assessed_when_asked(commissioned: bytes) -> None:
+    names = [s.name for s in MACHINE.signals]
+    readings = after(2.0, stops=((1.7, 1.75),), faults=(("flow", 1.5, 1.6, -8.0),))
+    readings[50].values["pressure"] = None
+    readings[60].values["pressure"] = 12.1
+    readings[70] = readings[69]
+    by_rows, by_readings = restored(commissioned), restored(commissioned)
+    for i, r in enumerate(readings):
+        values = np.array([np.nan if (v := r.values[n]) is None else v for n in names])
+        quality = np.array([Quality.MISSING if np.isnan(v) else Quality.GOOD for v in values])
+        score, state = by_rows.judge_row(r.time_ns, values, quality.astype(np.uint8))
+        marks = {n: Quality(q) for n, q in zip(names, quality, strict=True)}
+        if i == 60:
+            marks["pressure"] = Quality.UNCERTAIN
+        expected = by_readings.update(msgspec.structs.replace(r, quality=marks))
+        assert by_rows.assessment() == expected
+        assert STATES[state] is expected.state
+        assert math.isnan(score) if expected.score is None else score == expected.score
+    assert by_rows.save() == by_readings.save()
+
+
+def test_a_copy_goes_on_by_itself(commissioned: bytes) -> None:
+    rows = after(1.8, faults=(("flow", 1.4, 9.0, -8.0),))
+    monitor = restored(commissioned)
+    judge(monitor, rows[:100])
+    other = deepcopy(monitor)
+    assert other.assessment() == monitor.assessment()
+    before = monitor.save()
+    seen = judge(other, rows[100:])
+    assert monitor.save() == before
+    assert judge(monitor, rows[100:]) == seen
+    assert State.ALARM in {a.state for a in seen}
+
+
+def test_a_row_of_another_width_is_an_error_and_not_read_beyond_its_end(
+    commissioned: bytes,
+) -> None:
+    with pytest.raises(ValueError, match="broadcast"):
+        restored(commissioned).judge_row(plant.START_NS, np.zeros(3), np.zeros(3, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "what", ["ladder", "now", "weights", "lags", "learned modes", "another type"]
+)
+def test_a_state_that_does_not_fit_is_refused(commissioned: bytes, what: str) -> None:
+    monitor = restored(commissioned)
+    state = monitor._state
+    r = state.reference
+    assert r is not None
+    if what == "ladder":
+        state.conditions.ladder = state.conditions.ladder[:, :-1].copy()
+    elif what == "now":
+        state.verdict.now = state.verdict.now[:, :-1].copy()
+    elif what == "weights":
+        r.weights = r.weights[:, :-1].copy()
+    elif what == "lags":
+        r.second[0] = 11
+    elif what == "learned modes":
+        state.visits.modes = [visits.Learned.begin(np.zeros(3), r, Settings())]
+    else:
+        r.sigma = r.sigma.astype(np.float32)
+    with pytest.raises(Malformed, match="does not fit"):
+        restored(monitor.save())
 
 
 def test_a_stranger_is_refused(commissioned: bytes) -> None:
