@@ -60,8 +60,8 @@ class Board:
         arrays = _Arrays(buffer, _start(names))
         self.last_ns = arrays.next(np.int64, count)
         """(D,) event time of the newest reading; 0: none yet."""
-        self.heard_ns = arrays.next(np.int64, count)
-        """(D,) plant time at which it came; 0: none yet."""
+        self.scored = arrays.next(np.int64, count)
+        """(D,) readings that its detector has seen since it was commissioned first, over all restarts."""
         self.score = arrays.next(np.float64, count)
         """(D,) 1.0 is the alarm level; NaN: not judged."""
         self.progress = arrays.next(np.float64, count)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.adapters import series_blocks, sqlite_file
-from cloud.adapters.series_blocks import Rows, Times, Values
+from cloud.adapters.series_blocks import Rows
 from contract.errors import Unreachable
 
 VERSION = 3
@@ -30,17 +30,6 @@ LOCK_TIMEOUT_S = 10.0
 EVER_NS = 2**63 - 1
 
 _decode = lru_cache(maxsize=256)(series_blocks.decode)  # most pieces of a type share one
-
-
-class Recorded(NamedTuple):
-    """All that a file holds of one device under one measurement."""
-
-    measurement: str
-    device: str
-    fields: tuple[str, ...]
-    times_ns: Times
-    values: Values
-    """(n, k), NaN where there is no value."""
 
 
 class Extent(NamedTuple):
@@ -119,10 +108,10 @@ class Snapshot:
     """What a file holds at one moment."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def _device(self, name: str) -> int | None:
-        found = self._connection.execute("SELECT id FROM device WHERE name = ?", (name,))
+        found = self.connection.execute("SELECT id FROM device WHERE name = ?", (name,))
         return next((number for (number,) in found), None)
 
     def extent(self, measurement: str, device: str, from_ns: int, to_ns: int) -> "Extent":
@@ -139,9 +128,9 @@ class Snapshot:
             " WHERE measurement = ? AND to_ns >= ? AND from_ns < ?"
         )
         values = (DEVICE_BITS, number, measurement, from_ns, to_ns)
-        ((rows, *span),) = self._connection.execute(blocks, values)
+        ((rows, *span),) = self.connection.execute(blocks, values)
         recent = "SELECT min(from_ns), max(to_ns) FROM recent WHERE measurement = ?"
-        (lately,) = self._connection.execute(recent, (measurement,))
+        (lately,) = self.connection.execute(recent, (measurement,))
         known = [at_ns for at_ns in (*span, *lately) if at_ns is not None]
         return Extent(rows, min(known, default=EVER_NS), max(known, default=0))
 
@@ -175,7 +164,7 @@ class Snapshot:
             " WHERE measurement = ? AND to_ns >= ? ORDER BY to_ns DESC"
         )
         values = (DEVICE_BITS, number, measurement, from_ns)
-        for start_ns, to_ns, coding, data in self._connection.execute(query, values):
+        for start_ns, to_ns, coding, data in self.connection.execute(query, values):
             if to_ns <= newest_ns:
                 break
             rows = unpacked(coding, [data], [start_ns], ())
@@ -184,25 +173,14 @@ class Snapshot:
 
     def fields(self, measurement: str) -> tuple[str, ...]:
         """Return all fields of a measurement."""
-        codings = self._connection.execute(
+        codings = self.connection.execute(
             "SELECT DISTINCT coding FROM piece WHERE measurement = ?", (measurement,)
         )
         names = [c.field for (coding,) in codings for c in _decode(coding).columns]
-        recent = self._connection.execute(
+        recent = self.connection.execute(
             "SELECT DISTINCT fields FROM recent WHERE measurement = ?", (measurement,)
         )
         return tuple(dict.fromkeys([*names, *(name for (f,) in recent for name in _names(f))]))
-
-    def everything(self) -> Iterator[Recorded]:
-        """Return all rows, settled."""
-        kinds = "SELECT measurement FROM piece UNION SELECT measurement FROM recent"
-        devices = "SELECT name FROM device ORDER BY name"
-        for (measurement,) in self._connection.execute(kinds).fetchall():
-            fields = self.fields(measurement)
-            for (device,) in self._connection.execute(devices).fetchall():
-                rows = series_blocks.settle(self.rows(measurement, device, fields, 0, EVER_NS))
-                if len(rows.times_ns):
-                    yield Recorded(measurement, device, fields, *rows)
 
     def _blocks(
         self, measurement: str, number: int, fields: Sequence[str], from_ns: int, to_ns: int
@@ -212,7 +190,7 @@ class Snapshot:
             " WHERE measurement = ? AND to_ns >= ? AND from_ns < ? ORDER BY piece.id"
         )
         values = (DEVICE_BITS, number, measurement, from_ns, to_ns)
-        found = self._connection.execute(query, values).fetchall()
+        found = self.connection.execute(query, values).fetchall()
         for coding, alike in groupby(found, key=lambda row: row[0]):
             _, starts_ns, data = zip(*alike, strict=True)
             yield unpacked(coding, data, starts_ns, fields)
@@ -224,7 +202,7 @@ class Snapshot:
             "SELECT id, rows, devices FROM recent"
             " WHERE measurement = ? AND to_ns >= ? AND from_ns < ? ORDER BY id"
         )
-        found = self._connection.execute(query, (measurement, from_ns, to_ns)).fetchall()
+        found = self.connection.execute(query, (measurement, from_ns, to_ns)).fetchall()
         ends = np.cumsum([rows for _, rows, _ in found])
         devices = np.frombuffer(b"".join(data for _, _, data in found), np.int32)
         places = np.flatnonzero(devices == number)
@@ -232,7 +210,7 @@ class Snapshot:
         for blob in np.unique(blobs).tolist():
             id_, rows, _ = found[blob]
             which = places[blobs == blob] - (int(ends[blob]) - rows)
-            one = self._connection.execute("SELECT fields, data FROM recent WHERE id = ?", (id_,))
+            one = self.connection.execute("SELECT fields, data FROM recent WHERE id = ?", (id_,))
             names, data = one.fetchone()
             yield _picked(_names(names), unframed(data, rows), which, fields)
 

@@ -4,20 +4,25 @@ Each file is written by a process of its own.
 """
 
 import math
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.adapters import series, series_blocks
+from cloud.adapters import series, series_blocks, series_pieces
 from cloud.adapters.series import Points
-from cloud.adapters.series_blocks import Rows, Values
-from cloud.adapters.series_file import EVER_NS, File, Recorded, concatenated
+from cloud.adapters.series_blocks import Rows, Times, Values
+from cloud.adapters.series_file import EVER_NS, File, concatenated
+from cloud.adapters.series_pieces import Head, Part
 
 SLICE_ROWS = 1_000_000
 """About so many rows of a device are held in memory while averages are made of more."""
+DEVICES_AT_ONCE = 64
+"""Devices whose rows are in memory at the same time while a whole file is read."""
 DAY_NS = 86_400 * 10**9
 HALVINGS = 2.0**-40
 """Sums are made of values this much smaller, so that no sum overflows; exact both ways."""
@@ -79,6 +84,7 @@ class Files:
         max_points: int,
     ) -> Points:
         """See `series.Series.read`."""
+        from_ns, to_ns = max(from_ns, 0), min(to_ns, EVER_NS)
         if not fields or to_ns <= from_ns:
             return Points([], {name: [] for name in fields})
         span = series.bucket_ns(from_ns, to_ns, max_points)
@@ -125,7 +131,7 @@ class Files:
         self, measurement: str, device: str, from_ns: int, to_ns: int
     ) -> Iterator[tuple[int, int]]:
         """Cut a range so that no part of it has many rows."""
-        from_ns = max(from_ns, 0, self._now_ns() - self._keep_ns)
+        from_ns = max(from_ns, self._now_ns() - self._keep_ns)
         found = []
         for file in self._files_of(device):
             with file.snapshot() as shown:
@@ -158,8 +164,24 @@ def _points(fields: list[str], rows: Rows) -> Points:
     return Points(rows.times_ns.tolist(), columns)
 
 
-def everything(path: Path) -> list[Recorded]:
-    """Return all that a file holds, compacted or not.
+class Recorded(NamedTuple):
+    """All that a file holds of one device under one measurement."""
+
+    measurement: str
+    device: str
+    fields: tuple[str, ...]
+    times_ns: Times
+    """In order, each once."""
+    values: Values
+    """(n, k), NaN where there is no value."""
+
+
+def everything(path: Path, fields: Sequence[str] | None = None) -> Iterator[Recorded]:
+    """Give all rows of a file, one device after the other; as the file is at one moment.
+
+    Args:
+        path: the file; one that is not there holds nothing.
+        fields: those that are wanted; all if left out.
 
     Raises:
         Unreachable: the file cannot be read.
@@ -167,7 +189,11 @@ def everything(path: Path) -> list[Recorded]:
     file = File(path)
     try:
         with file.snapshot() as shown:
-            return [] if shown is None else list(shown.everything())
+            if shown is not None:
+                kinds = "SELECT measurement FROM piece UNION SELECT measurement FROM recent"
+                for (measurement,) in shown.connection.execute(kinds).fetchall():
+                    wanted = shown.fields(measurement) if fields is None else tuple(fields)
+                    yield from _measured(shown.connection, measurement, wanted)
     finally:
         file.close()
 
@@ -177,17 +203,69 @@ def instants(path: Path, field: str = "") -> set[tuple[str, int]]:
 
     Args:
         path: the file; one that is not there holds nothing.
-        field: count only rows that have a value of it. ``alarm``: the readings that were scored.
+        field: take only rows that have a value of it. ``alarm``: the readings that were scored.
 
     Raises:
         Unreachable: the file cannot be read.
     """
     found: set[tuple[str, int]] = set()
-    for device in everything(path):
-        times_ns = device.times_ns
-        if field:
-            places = [i for i, name in enumerate(device.fields) if name == field]
-            gaps = np.isnan(device.values[:, places])
-            times_ns = times_ns[~gaps.all(axis=1)]
-        found |= {(device.device, at_ns) for at_ns in times_ns.tolist()}
+    for device, times_ns in _times(path, field):
+        found |= {(device, at_ns) for at_ns in times_ns.tolist()}
     return found
+
+
+def count(path: Path, field: str = "") -> int:
+    """Return how many rows a file holds; arguments are those of `instants`."""
+    return sum(len(times_ns) for _, times_ns in _times(path, field))
+
+
+def _times(path: Path, field: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    for found in everything(path, [field] if field else []):
+        kept = ~np.isnan(found.values[:, 0]) if field else slice(None)
+        yield found.device, found.times_ns[kept]
+
+
+def _measured(
+    connection: sqlite3.Connection, measurement: str, fields: tuple[str, ...]
+) -> Iterator[Recorded]:
+    names = dict(connection.execute("SELECT id, name FROM device ORDER BY id").fetchall())
+    numbers = list(names)
+    for i in range(0, len(numbers), DEVICES_AT_ONCE):
+        some = numbers[i : i + DEVICES_AT_ONCE]
+        span = (some[0], some[-1] + 1)
+        parts = list(_parts(connection, measurement, fields, span))
+        if not parts:
+            continue
+        devices, rows = series_pieces.merged(parts, fields)
+        cuts = np.flatnonzero(np.diff(devices)) + 1
+        for own, times_ns, values in zip(
+            np.split(devices, cuts),
+            np.split(rows.times_ns, cuts),
+            np.split(rows.values, cuts),
+            strict=True,
+        ):
+            yield Recorded(measurement, names[int(own[0])], fields, times_ns, values)
+
+
+def _parts(
+    connection: sqlite3.Connection,
+    measurement: str,
+    fields: tuple[str, ...],
+    devices: tuple[int, int],
+) -> Iterator[Part]:
+    """Give what there is of some devices, in the order of writing."""
+    pieces = "SELECT id, rows, level FROM piece WHERE measurement = ? ORDER BY id"
+    for id_, rows, level in connection.execute(pieces, (measurement,)).fetchall():
+        part = series_pieces.piece(connection, Head(id_, fields, rows, level), devices)
+        if len(part.devices):
+            yield part
+    blobs = "SELECT id, fields, rows FROM recent WHERE measurement = ? ORDER BY id"
+    for id_, names, rows in connection.execute(blobs, (measurement,)).fetchall():
+        own = msgspec.json.decode(names, type=tuple[str, ...])
+        part = series_pieces.blob(connection, Head(id_, own, rows, 0))
+        which = np.flatnonzero((part.devices >= devices[0]) & (part.devices < devices[1]))
+        if len(which):
+            shared = tuple(name for name in own if name in fields)
+            columns = [own.index(name) for name in shared]
+            values = part.rows.values[which][:, columns]
+            yield Part(shared, part.devices[which], Rows(part.rows.times_ns[which], values))

@@ -22,10 +22,13 @@ CELLS_MAX = 2_000_000
 FANOUT = 8
 """Pieces of one level that become one of the next, if they have no more than `CELLS_MAX`."""
 
+DEVICES = 1 << DEVICE_BITS
+"""Devices in one file at most."""
+
 Devices = NDArray[np.int32]
 
 
-class _Head(NamedTuple):
+class Head(NamedTuple):
     """A recent blob or a piece, without its data."""
 
     id: int
@@ -34,7 +37,7 @@ class _Head(NamedTuple):
     level: int
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What a blob or a piece holds."""
 
     fields: tuple[str, ...]
@@ -50,14 +53,14 @@ def compact(connection: sqlite3.Connection, oldest_ns: int) -> None:
         oldest_ns: pieces that are older than this as a whole are deleted, a few at a time.
     """
     query = "SELECT measurement, id, fields, rows FROM recent ORDER BY id"
-    heads: dict[str, list[_Head]] = {}
+    heads: dict[str, list[Head]] = {}
     for measurement, id_, fields, rows in connection.execute(query):
         names = msgspec.json.decode(fields, type=tuple[str, ...])
-        heads.setdefault(measurement, []).append(_Head(id_, names, rows, 0))
+        heads.setdefault(measurement, []).append(Head(id_, names, rows, 0))
     made = 0
     for measurement, all_ in heads.items():
         for batch in _batches(all_):
-            _write(connection, measurement, 0, [_blob(connection, head) for head in batch])
+            _write(connection, measurement, 0, [blob(connection, head) for head in batch])
             made += 1
         _merge(connection, measurement)
     connection.execute("DELETE FROM recent")
@@ -71,24 +74,24 @@ def _merge(connection: sqlite3.Connection, measurement: str) -> None:
     )
     while True:
         found = [
-            _Head(id_, tuple(c.field for c in series_blocks.decode(coding).columns), rows, level)
+            Head(id_, tuple(c.field for c in series_blocks.decode(coding).columns), rows, level)
             for id_, coding, rows, level in connection.execute(query, (measurement, FANOUT))
         ]
         levels = {head.level for head in found}
         if len(found) < FANOUT or len(levels) > 1 or _cells(found) > CELLS_MAX:
             return
-        parts = [_piece(connection, head) for head in reversed(found)]
+        parts = [piece(connection, head) for head in reversed(found)]
         _write(connection, measurement, found[0].level + 1, parts)
         for head in found:
             _delete(connection, head.id)
 
 
 def _write(
-    connection: sqlite3.Connection, measurement: str, level: int, parts: Sequence[_Part]
+    connection: sqlite3.Connection, measurement: str, level: int, parts: Sequence[Part]
 ) -> None:
     """Write a piece; its number is the highest, so that its values count last."""
     fields = tuple(dict.fromkeys(name for part in parts for name in part.fields))
-    devices, rows = _sorted(*_gathered(parts, fields))
+    devices, rows = merged(parts, fields)
     from_ns, to_ns = int(rows.times_ns.min()), int(rows.times_ns.max())
     coding, packed = series_blocks.pack(rows.times_ns, from_ns, fields, rows.values)
     width = packed.itemsize
@@ -106,51 +109,57 @@ def _write(
     connection.executemany("INSERT INTO block (id, data) VALUES (?, ?)", blocks)
 
 
-def _blob(connection: sqlite3.Connection, head: _Head) -> _Part:
+def blob(connection: sqlite3.Connection, head: Head) -> Part:
+    """Return what a recent blob holds."""
     query = "SELECT devices, data FROM recent WHERE id = ?"
     devices, data = connection.execute(query, (head.id,)).fetchone()
-    return _Part(head.fields, np.frombuffer(devices, np.int32), unframed(data, head.rows))
+    return Part(head.fields, np.frombuffer(devices, np.int32), unframed(data, head.rows))
 
 
-def _piece(connection: sqlite3.Connection, head: _Head) -> _Part:
+def piece(
+    connection: sqlite3.Connection, head: Head, devices: tuple[int, int] = (0, DEVICES)
+) -> Part:
+    """Return what a piece holds of the fields asked for, of devices from the first to the last.
+
+    Args:
+        connection: the file.
+        head: the piece; its fields may be fewer than it has.
+        devices: numbers, the first and the one after the last.
+    """
     query = "SELECT coding, from_ns FROM piece WHERE id = ?"
     data, from_ns = connection.execute(query, (head.id,)).fetchone()
     coding = series_blocks.decode(data)
+    start = head.id << DEVICE_BITS
     blocks = "SELECT id, data FROM block WHERE id >= ? AND id < ? ORDER BY id"
-    found = connection.execute(blocks, _ids(head.id)).fetchall()
+    found = connection.execute(blocks, (start + devices[0], start + devices[1])).fetchall()
     packed = np.frombuffer(b"".join(data for _, data in found), coding.layout)
-    numbers = np.array([id_ for id_, _ in found]) - (head.id << DEVICE_BITS)
     counts = [len(data) // packed.itemsize for _, data in found]
+    numbers = np.repeat(np.array([id_ - start for id_, _ in found], np.int32), counts)
     rows = series_blocks.unpack(coding, packed, head.fields)
-    devices = np.repeat(numbers, counts).astype(np.int32)
-    return _Part(head.fields, devices, Rows(rows.times_ns + from_ns, rows.values))
+    return Part(head.fields, numbers, Rows(rows.times_ns + from_ns, rows.values))
 
 
-def _ids(piece: int) -> tuple[int, int]:
-    """Return the lowest id of a piece's blocks, and the first after them."""
-    return piece << DEVICE_BITS, (piece + 1) << DEVICE_BITS
-
-
-def _delete(connection: sqlite3.Connection, piece: int) -> None:
-    connection.execute("DELETE FROM block WHERE id >= ? AND id < ?", _ids(piece))
-    connection.execute("DELETE FROM piece WHERE id = ?", (piece,))
+def _delete(connection: sqlite3.Connection, id_: int) -> None:
+    blocks = (id_ << DEVICE_BITS, (id_ + 1) << DEVICE_BITS)
+    connection.execute("DELETE FROM block WHERE id >= ? AND id < ?", blocks)
+    connection.execute("DELETE FROM piece WHERE id = ?", (id_,))
 
 
 def _expire(connection: sqlite3.Connection, oldest_ns: int, most: int) -> None:
     query = "SELECT id FROM piece WHERE to_ns < ? ORDER BY to_ns LIMIT ?"
-    for (piece,) in connection.execute(query, (oldest_ns, most)).fetchall():
-        _delete(connection, piece)
+    for (id_,) in connection.execute(query, (oldest_ns, most)).fetchall():
+        _delete(connection, id_)
 
 
-def _cells(heads: Sequence[_Head]) -> int:
+def _cells(heads: Sequence[Head]) -> int:
     """Return how many times and values these are with all their fields."""
     fields = {name for head in heads for name in head.fields}
     return sum(head.rows for head in heads) * (1 + len(fields))
 
 
-def _batches(heads: Sequence[_Head]) -> Iterator[list[_Head]]:
+def _batches(heads: Sequence[Head]) -> Iterator[list[Head]]:
     """Part blobs so that those of one part, with all their fields, are no more than fits."""
-    batch: list[_Head] = []
+    batch: list[Head] = []
     fields: set[str] = set()
     rows = 0
     for head in heads:
@@ -163,7 +172,17 @@ def _batches(heads: Sequence[_Head]) -> Iterator[list[_Head]]:
     yield batch
 
 
-def _gathered(parts: Sequence[_Part], fields: tuple[str, ...]) -> tuple[Devices, Rows]:
+def merged(parts: Sequence[Part], fields: tuple[str, ...]) -> tuple[Devices, Rows]:
+    """Return rows by device and time, each once; of several values the last counts.
+
+    Args:
+        parts: in the order in which they were written.
+        fields: all that parts have.
+    """
+    return _sorted(*_gathered(parts, fields))
+
+
+def _gathered(parts: Sequence[Part], fields: tuple[str, ...]) -> tuple[Devices, Rows]:
     """Put parts one after the other, with all their fields."""
     values = np.full((sum(len(part.devices) for part in parts), len(fields)), np.nan)
     end = 0

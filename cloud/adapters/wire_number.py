@@ -22,13 +22,13 @@ HIGHEST: Final = 308
 _EXACT: Final = np.array([10.0**k for k in range(23)])
 """Powers of ten that are exact in a double."""
 # Unsigned numbers meet only their kind: with signed ones they would turn into floats.
-_NONE, _ONE, _TEN, _HALF = map(np.uint64, (0, 1, 10, 32))
+_NONE, _ONE, _HALF = map(np.uint64, (0, 1, 32))
 _LOW_HALF: Final = np.uint64(2**32 - 1)
 _TAIL: Final = np.uint64(0x1FF)
 _TOP, _SHIFT, _FRACTION = map(np.uint64, (63, 9, 52))
-_EXACT_MAX: Final = np.uint64(2**53)
+_EXACT_MAX: Final = 2**53
 _THREE: Final = np.uint64(3)
-_MANTISSA: Final = np.uint64(2**52 - 1)
+_MANTISSA, _TOO_LARGE = np.uint64(2**52 - 1), np.uint64(2**53)
 _DIGITS: Final = 19
 """So many always fit into 64 bits."""
 
@@ -104,15 +104,6 @@ def whole(buf: Bytes, i: int) -> tuple[int, int]:
 
 
 @njit(cache=True, boundscheck=True)
-def _digits(buf: Bytes, i: int, mantissa: np.uint64) -> tuple[np.uint64, int]:
-    """Append decimal digits to a mantissa; it is nonsense after too many."""
-    while 48 <= buf[i] <= 57:
-        mantissa = mantissa * _TEN + np.uint64(at(buf, i) - 48)
-        i += 1
-    return mantissa, i
-
-
-@njit(cache=True, boundscheck=True)
 def number(  # noqa: C901, PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, powers: Words, values: Floats, bits: Words, row: int, column: int
 ) -> int:
@@ -123,20 +114,28 @@ def number(  # noqa: C901, PLR0917  # jitted: arrays one by one
     negative = buf[i] == 45
     if negative:
         i += 1
-    first, exponent = i, 0
-    mantissa, i = _digits(buf, i, _NONE)
+    first, exponent, mantissa = i, 0, 0
+    digit = at(buf, i) - 48
+    while 0 <= digit <= 9:
+        mantissa = 10 * mantissa + digit
+        i += 1
+        digit = at(buf, i) - 48
     digits, whole_number = i - first, True
     if digits == 0 or (digits > 1 and buf[first] == 48):
         return -1
     if buf[i] == 46:
         point, whole_number = i + 1, False
         i = point
-        if mantissa == _NONE:
+        if mantissa == 0:
             digits = 0
             while buf[i] == 48:
                 i += 1
         first = i
-        mantissa, i = _digits(buf, i, mantissa)
+        digit = at(buf, i) - 48
+        while 0 <= digit <= 9:
+            mantissa = 10 * mantissa + digit
+            i += 1
+            digit = at(buf, i) - 48
         digits += i - first
         exponent = point - i
         if exponent == 0:
@@ -151,14 +150,16 @@ def number(  # noqa: C901, PLR0917  # jitted: arrays one by one
             return -1
         exponent += -power if down else power
         whole_number = False
-    if digits > _DIGITS or (negative and whole_number and mantissa == _NONE):
+    if digits > _DIGITS or (negative and whole_number and mantissa == 0):
         return -1  # -0 is read as a whole number, without its sign
-    if mantissa < _EXACT_MAX and -22 <= exponent <= 22:
-        value = np.float64(np.int64(mantissa))
+    if 0 <= mantissa < _EXACT_MAX and -22 <= exponent <= 22:
+        value = float(mantissa)
         value = value / _EXACT[-exponent] if exponent < 0 else value * _EXACT[exponent]
         values[row, column] = -value if negative else value
         return i
-    return i if _nearest(mantissa, exponent, negative, powers, bits, row, column) else -1
+    # 19 digits may have turned negative: the same bits
+    unsigned = np.uint64(mantissa)
+    return i if _nearest(unsigned, exponent, negative, powers, bits, row, column) else -1
 
 
 @njit(cache=True, boundscheck=True)
@@ -196,7 +197,7 @@ def _nearest(  # noqa: PLR0917  # jitted: arrays one by one
     if low <= _ONE and fraction & _THREE == _ONE and fraction << (top + _SHIFT) == high:
         return False  # may lie in the middle of two
     fraction = (fraction + (fraction & _ONE)) >> _ONE
-    if fraction >= _EXACT_MAX:
+    if fraction >= _TOO_LARGE:
         fraction >>= _ONE
         binary += 1
     if binary < 1 or binary >= 0x7FF:

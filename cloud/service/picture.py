@@ -64,6 +64,7 @@ class Picture:
             state=STATES[state] if state < len(STATES) else None,
             score=None if np.isnan(score) else score,
             progress=float(board.progress[i]),
+            scored=int(board.scored[i]),
             firmware=self._version(device, values.get(machine.firmware_signal or "")),
             mode=_mode(machine, values),
         )

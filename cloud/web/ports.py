@@ -32,6 +32,8 @@ class Live(Struct, frozen=True, kw_only=True):
     """1.0 is the alarm level."""
     progress: float = 0.0
     """Of commissioning, 0 to 1."""
+    scored: int = 0
+    """Readings that its detector has seen, over all restarts."""
     firmware: str = ""
     mode: str = ""
     """Operating mode, in words."""

@@ -67,6 +67,7 @@ class FleetMachine(_View):
     last_ns: int | None = Field(description="Event time of the latest reading.")
     score: float | None = Field(description="Deviation from healthy; 1.0 is the alarm level.")
     progress: float = Field(ge=0, le=1, description="Of commissioning.")
+    scored: int = Field(description="Readings that its detector has seen, over all restarts.")
     mode: str = Field(examples=["running"])
     firmware: str = Field(examples=["1.4.0"])
     case: CaseBrief | None = Field(description="The open case, if there is one.")

@@ -198,6 +198,7 @@ class Views:
             last_ns=live.last_ns if live else None,
             score=live.score if live else None,
             progress=min(max(live.progress, 0.0), 1.0) if live else 0.0,
+            scored=live.scored if live else 0,
             mode=live.mode if live else "",
             firmware=live.firmware if live else "",
             case=case_views.brief(row) if row else None,

@@ -248,7 +248,8 @@ class Watch:
         board.delays((now_ns - rows.times_ns[live]) / 1e9)
 
     def show_progress(self) -> None:
-        """Put on the board how far commissioning is."""
+        """Put on the board how far commissioning is, and how much has been scored."""
+        self._board.scored[:] = self.scored
         for kind in self.kinds:
             self._board.progress[kind.members] = kind.watchers.progress()
 

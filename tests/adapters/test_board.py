@@ -31,7 +31,7 @@ def test_a_new_board_says_that_nothing_is_known(tmp_path: Path) -> None:
     board = Board.open(tmp_path / "deep" / "live.board")
     assert board.devices == DEVICES
     assert board.index == {"pump-1": 0, "pump-2": 1, "kühler-3": 2}
-    assert board.last_ns.tolist() == board.heard_ns.tolist() == [0, 0, 0]
+    assert board.last_ns.tolist() == board.scored.tolist() == [0, 0, 0]
     assert board.progress.tolist() == [0, 0, 0]
     assert board.state.tolist() == [NO_STATE] * 3
     assert np.isnan(board.score).all()
@@ -53,7 +53,7 @@ print("made", flush=True)
 for line in sys.stdin:
     n = int(line)
     some = np.array([2, 0])
-    board.last_ns[some], board.heard_ns[some] = 2**62 + n, n
+    board.last_ns[some], board.scored[some] = 2**62 + n, n
     board.score[some], board.progress[some], board.state[some] = n + 0.5, 0.25, n
     board.values[some] = np.arange(8).reshape(2, 4) + n
     board.quality[some] = 1
@@ -80,7 +80,7 @@ def test_what_the_worker_writes_the_main_process_reads(tmp_path: Path) -> None:
             assert worker.stdout.readline() == "written\n"
             accepted += n
             assert board.last_ns.tolist() == [2**62 + n, 0, 2**62 + n]
-            assert board.heard_ns.tolist() == [n, 0, n]
+            assert board.scored.tolist() == [n, 0, n]
             assert board.score.tolist()[::2] == [n + 0.5, n + 0.5]
             assert np.isnan(board.score[1])
             assert board.progress.tolist() == [0.25, 0, 0.25]
