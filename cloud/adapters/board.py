@@ -61,7 +61,7 @@ class Board:
         self.last_ns = arrays.next(np.int64, count)
         """(D,) event time of the newest reading; 0: none yet."""
         self.scored = arrays.next(np.int64, count)
-        """(D,) readings that its detector has seen since it was commissioned first, over all restarts."""
+        """(D,) readings that its detector has ever seen, over all restarts."""
         self.score = arrays.next(np.float64, count)
         """(D,) 1.0 is the alarm level; NaN: not judged."""
         self.progress = arrays.next(np.float64, count)
