@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,23 @@ def test_many_rows_are_averaged_in_equal_spans(series: Series) -> None:
     found = series.read("centrifugal_pump", "pump-1", ["flow"], begin, begin + 100 * S, 10)
     assert found.times_ns == [begin + i * 10 * S for i in range(10)]
     assert found.columns["flow"] == [i * 10 + 4.5 for i in range(10)]
+
+
+def test_reading_goes_on_while_another_thread_writes(series: Series) -> None:
+    """What a write has returned for is there, and nothing of it is ever missing again."""
+    seen = 0
+    with ThreadPoolExecutor(1) as pool:
+        for i in range(30):
+            rows = [row(START_NS + i * 50 + k, flow=float(i * 50 + k)) for k in range(50)]
+            writing = pool.submit(write, series, *rows)
+            while not writing.done():
+                found = series.read("centrifugal_pump", "pump-1", ["flow"], START_NS, 2**62, 9999)
+                assert found.columns["flow"] == [float(n) for n in range(len(found.times_ns))]
+                assert len(found.times_ns) >= seen
+            assert writing.result() == []
+            seen = (i + 1) * 50
+            assert series.last("centrifugal_pump", "pump-1") == {"flow": seen - 1.0}
+    assert len(all_of(series, "flow", n=9999)) == seen
 
 
 def test_rows_that_no_store_takes_are_given_back_with_the_reason(series: Series) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cloud.adapters import series_file, series_files, series_pieces, series_sqlite
 from cloud.adapters.series import Frame, Row
-from cloud.adapters.series_files import DAY_NS, Files, everything, instants
+from cloud.adapters.series_files import DAY_NS, Files, count, everything, instants
 from cloud.adapters.series_pieces import FANOUT
 from cloud.adapters.series_sqlite import COMPACT_NS, SqliteSeries
 from contract.errors import Refused, Unreachable
@@ -80,9 +80,9 @@ def test_packing_changes_nothing(tmp_path: Path) -> None:
     series = SqliteSeries(tmp_path / "t.db", 30, clock.now_ns)
     sent = block_of(1000)
     series.write([sent._replace(measurement="other"), sent])
-    before = everything(tmp_path / "t.db")
+    before = list(everything(tmp_path / "t.db"))
     compact(series, clock)
-    after = everything(tmp_path / "t.db")
+    after = list(everything(tmp_path / "t.db"))
     assert len(before) == len(after) == 20
     for old, new in zip(before, after, strict=True):
         assert old[:3] == new[:3]
@@ -177,13 +177,13 @@ def test_small_pieces_become_larger_ones_and_large_ones_stay(
     some(FANOUT**2 + FANOUT + 3)
     assert pieces[FANOUT - 2 : FANOUT] == [[0] * (FANOUT - 1), [1]]
     assert pieces[-1] == [2, 1, 0, 0, 0]
-    before = everything(path)
+    before = list(everything(path))
     monkeypatch.setattr(series_pieces, "CELLS_MAX", 3 * 2 * FANOUT - 1)
     some(3 * FANOUT)
     assert len(pieces[-1]) > 3 * FANOUT, "too large to become one"
     blocks = series._writer.execute("SELECT count(*) FROM block").fetchone()[0]
     assert blocks == 2 * len(pieces[-1]), "blocks go with their pieces"
-    after = everything(path)
+    after = list(everything(path))
     assert len(after[0].times_ns) == len(before[0].times_ns) + 3 * FANOUT
     series.close()
 
@@ -268,6 +268,7 @@ def test_a_full_disk_keeps_nothing_of_a_write_and_its_repetition_all(tmp_path: P
     assert len(instants(path)) == 1000
     assert instants(path, "flow") == instants(path)
     assert instants(path, "no_such_field") == set()
+    assert (count(path), count(path, "flow"), count(path, "none")) == (1000, 1000, 0)
     series.close()
 
 
@@ -342,7 +343,7 @@ def test_what_was_written_survives_kills(tmp_path: Path) -> None:
                 written = int(child.stdout.readline())
             os.kill(child.pid, signal.SIGKILL)
             written = int((child.stdout.read().split() or [str(written)])[-1])
-        found = everything(path)
+        found = list(everything(path))
         assert len(found) == 20
         lengths = {len(device.times_ns) for device in found}
         assert len(lengths) == 1, "a write was kept in part"
