@@ -7,7 +7,6 @@ and lists of signals that are known, and in sequence. Everything else is left to
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from cloud.adapters.wire_kernel import (
     ACCEPTED,
@@ -64,9 +63,20 @@ from cloud.adapters.wire_kernel import (
     find,
     hashed,
 )  # fmt: skip
-from cloud.adapters.wire_number import Bytes, Floats, Ints, Words, number, same, spaces, whole, word
+from cloud.adapters.wire_number import (
+    Bytes,
+    Floats,
+    Ints,
+    Words,
+    compiled,
+    number,
+    same,
+    spaces,
+    whole,
+    word,
+)  # fmt: skip
 
-COMPILED_WITH: Final = 0xEEB69AB7
+COMPILED_WITH: Final = 0xF157F11C
 """CRC-32 of the files above: numba keeps compiled code until *this* file changes; a test compares.
 """
 
@@ -83,7 +93,7 @@ _VERSION, _SIGNALS, _TIMES, _VALUES, _QUALITY, _BOOT, _SEQUENCE, _OLDEST, _HISTO
 )  # fmt: skip
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _may(d: int, pace: Floats, tokens: Floats) -> bool:
     """Tell whether a device may send a batch now, and count it if so."""
     passed_s = max(0.0, pace[NOW_S] - tokens[d, COUNTED_S])
@@ -93,7 +103,7 @@ def _may(d: int, pace: Floats, tokens: Floats) -> bool:
     return bool(left >= 1.0)
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def read(  # noqa: C901, PLR0917  # jitted: arrays one by one, and calls are dear
     buf: Bytes, messages: Ints, count: int, group: Ints, pace: Floats, tokens: Floats,
     topics: Bytes, devices: Ints, places: Ints, boots: Ints, boot_text: Bytes, recent: Ints,
@@ -142,7 +152,7 @@ def read(  # noqa: C901, PLR0917  # jitted: arrays one by one, and calls are dea
     return count
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _count(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, d: int, group: Ints, boots: Ints, boot_text: Bytes, recent: Ints,
     log: Ints, touched: Ints,
@@ -177,7 +187,7 @@ def _count(  # noqa: PLR0917  # jitted: arrays one by one
     return REPEATED if group[MODE] == TAKE else ACCEPTED
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _message(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, begin: int, end: int, row: int, d: int, group: Ints, devices: Ints, text: Bytes,
     spellings: Ints, places: Ints, powers: Words, values: Floats, bits: Words, quality: Bytes,
@@ -203,7 +213,7 @@ def _message(  # noqa: PLR0917  # jitted: arrays one by one
     return _rest(buf, i, end, row, group, spellings, values, quality) == end
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _spelling(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, end: int, d: int, group: Ints, devices: Ints, text: Bytes,
     spellings: Ints, places: Ints,
@@ -224,7 +234,7 @@ def _spelling(  # noqa: PLR0917  # jitted: arrays one by one
     return int(i + spellings[s, SIZE])
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def find_spelling(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, begin: int, end: int, machine: int, text: Bytes, spellings: Ints, places: Ints
 ) -> int:
@@ -239,7 +249,7 @@ def find_spelling(  # noqa: PLR0917  # jitted: arrays one by one
     return -1 - place
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _times(buf: Bytes, i: int, row: int, group: Ints, instants: Ints) -> int:
     if i < 0 or buf[i] != 91:
         return -1
@@ -257,7 +267,7 @@ def _times(buf: Bytes, i: int, row: int, group: Ints, instants: Ints) -> int:
     return i + 1 if ticks > 0 else -1
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _rows(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, end: int, row: int, group: Ints, spellings: Ints, powers: Words,
     values: Floats, bits: Words, quality: Bytes,
@@ -275,7 +285,7 @@ def _rows(  # noqa: PLR0917  # jitted: arrays one by one
     return i + 1
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _row(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, end: int, row: int, s: int, spellings: Ints, powers: Words,
     values: Floats, bits: Words, quality: Bytes,
@@ -299,7 +309,7 @@ def _row(  # noqa: PLR0917  # jitted: arrays one by one
     return i + 1
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _rest(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, end: int, row: int, group: Ints, spellings: Ints, values: Floats,
     quality: Bytes,
@@ -336,7 +346,7 @@ def _rest(  # noqa: PLR0917  # jitted: arrays one by one
     return word(buf, i, end, _CLOSE)
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _boot(buf: Bytes, i: int, end: int, group: Ints) -> int:
     """Read a boot's name of 1 to 32 plain characters."""
     if i < 0 or buf[i] != 34:
@@ -351,7 +361,7 @@ def _boot(buf: Bytes, i: int, end: int, group: Ints) -> int:
     return i + 1 if i < end and 0 < group[BOOT_SIZE] <= 32 else -1
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _marks(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, end: int, row: int, group: Ints, spellings: Ints, values: Floats,
     quality: Bytes,

@@ -7,11 +7,10 @@ checked: hostile bytes may be misunderstood, but never reach memory that they sh
 from typing import Final
 
 import numpy as np
-from numba import njit
 
-from cloud.adapters.wire_number import Bytes, Ints, at
+from cloud.adapters.wire_number import Bytes, Ints, at, compiled
 
-COMPILED_WITH: Final = 0xA3572D8A
+COMPILED_WITH: Final = 0x13E7D2D4
 """CRC-32 of the file above: numba keeps compiled code until *this* file changes; a test compares.
 """
 WHOLE_EXTRA: Final = 70_000
@@ -61,7 +60,7 @@ _OURS: Final = 0b1110_1010_0001_0100
 """Packet types, but PUBLISH, that a broker sends to a client that never uses QoS 2."""
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _length(buf: Bytes, i: int) -> tuple[int, int]:
     """Read a variable-length number: value and place behind it; value -1: to come, -2: nonsense."""
     value = 0
@@ -75,7 +74,7 @@ def _length(buf: Bytes, i: int) -> tuple[int, int]:
     return -2, 0
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def scan(buf: Bytes, messages: Ints, group: Ints) -> int:
     """Find the whole packets at the beginning of a buffer.
 
@@ -116,7 +115,7 @@ def scan(buf: Bytes, messages: Ints, group: Ints) -> int:
     return n
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _publish(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, body: int, end: int, flags: int, group: Ints, messages: Ints, n: int
 ) -> bool:
@@ -144,7 +143,7 @@ def _publish(  # noqa: PLR0917  # jitted: arrays one by one
     return True
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def hashed(data: Bytes, begin: int, end: int) -> int:
     """Return FNV-1a of some bytes, not negative."""
     value = _FNV_BASIS
@@ -153,7 +152,7 @@ def hashed(data: Bytes, begin: int, end: int) -> int:
     return np.int64(value >> _ONE)  # type: ignore[return-value]
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def index(topics: Bytes, devices: Ints, places: Ints) -> None:
     """Fill the hash table of the devices' topics; its size is a power of two, with places free."""
     places[:] = -1
@@ -164,7 +163,7 @@ def index(topics: Bytes, devices: Ints, places: Ints) -> None:
         places[place] = d
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def find(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, begin: int, end: int, topics: Bytes, devices: Ints, places: Ints
 ) -> int:
@@ -182,14 +181,14 @@ def find(  # noqa: PLR0917  # jitted: arrays one by one
     return -1
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _put(out: Bytes, i: int, word: Bytes) -> int:
     for j in range(word.size):
         out[i + j] = word[j]
     return i + word.size
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _digits(number: int) -> int:
     size = 1
     while number > 9:
@@ -197,7 +196,7 @@ def _digits(number: int) -> int:
     return size
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def acks(  # noqa: PLR0917  # jitted: arrays one by one
     boots: Ints, names: Bytes, touched: Ints, topics: Bytes, devices: Ints, v5: int, out: Bytes
 ) -> int:

@@ -5,7 +5,8 @@ each power are enough is shown by N. Mushtak and D. Lemire, "Fast number parsing
 (2023). Short numbers by W. Clinger's way. What needs more care is refused, and Python reads it.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numba import njit
@@ -15,7 +16,11 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
+F = TypeVar("F", bound=Callable[..., Any])
 
+compiled: Callable[[F], F] = njit(cache=True, boundscheck=True, _nrt=False)
+"""Compile with checks of every access, and without counting references: nothing is allocated there,
+and counting would take most of the time, for every array that is handed over."""
 LOWEST: Final = -342
 HIGHEST: Final = 308
 """Powers of ten that `powers` knows; doubles need no others."""
@@ -51,13 +56,13 @@ def powers() -> Words:
     return found
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def at(buf: Bytes, i: int) -> int:
     """Return a byte as a number that may be counted with."""
     return np.int64(buf[i])  # type: ignore[return-value]  # of no consequence when compiled
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def word(buf: Bytes, i: int, end: int, text: Bytes) -> int:
     """Return the place behind a word and the spaces that follow it; -1 if it is not there."""
     if i < 0 or i + text.size > end:
@@ -68,7 +73,7 @@ def word(buf: Bytes, i: int, end: int, text: Bytes) -> int:
     return spaces(buf, i + text.size, end)
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def spaces(buf: Bytes, i: int, end: int) -> int:
     """Return the place behind spaces."""
     while i < end and buf[i] == 32:
@@ -76,7 +81,7 @@ def spaces(buf: Bytes, i: int, end: int) -> int:
     return i
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def same(  # noqa: PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, end: int, text: Bytes, begin: int, size: int
 ) -> bool:
@@ -89,7 +94,7 @@ def same(  # noqa: PLR0917  # jitted: arrays one by one
     return j == size
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def whole(buf: Bytes, i: int) -> tuple[int, int]:
     """Read a whole number below 2**63: the number, below 0 for any other, and the place behind."""
     if i < 0:
@@ -103,8 +108,8 @@ def whole(buf: Bytes, i: int) -> tuple[int, int]:
     return value, i  # 19 digits that are too large have turned negative
 
 
-@njit(cache=True, boundscheck=True)
-def number(  # noqa: C901, PLR0917  # jitted: arrays one by one
+@compiled
+def number(  # noqa: C901, PLR0912, PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, powers: Words, values: Floats, bits: Words, row: int, column: int
 ) -> int:
     """Read a number into ``values[row, column]``; return the place behind it, -1 if in doubt.
@@ -162,7 +167,7 @@ def number(  # noqa: C901, PLR0917  # jitted: arrays one by one
     return i if _nearest(unsigned, exponent, negative, powers, bits, row, column) else -1
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Return the high and the low word of a product."""
     a_low, a_high, b_low, b_high = a & _LOW_HALF, a >> _HALF, b & _LOW_HALF, b >> _HALF
@@ -172,7 +177,7 @@ def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     return a_high * b_high + (middle >> _HALF) + (other >> _HALF), a * b
 
 
-@njit(cache=True, boundscheck=True)
+@compiled
 def _nearest(  # noqa: PLR0917  # jitted: arrays one by one
     mantissa: np.uint64, exponent: int, negative: bool, powers: Words, bits: Words,  # noqa: FBT001
     row: int, column: int,
