@@ -74,7 +74,7 @@ def fits(r: Reference, found: list[Learned], layout: Layout) -> bool:
     one, square, lag = np.zeros(n), np.zeros((n, n)), np.zeros(n, dtype=np.int64)
     weights, packed = np.zeros((n, width)), np.zeros((n, width * (width + 1) // 2))
     each = ((m.mode, m.weights, m.inverse, m.gap) for m in found)
-    inverse, gap, mode = np.zeros((n, width, width)), np.zeros(drivers), np.zeros(slots)
+    gap, mode = np.zeros(drivers), np.zeros(slots)
     return (
         alike(
             (r.usable, r.first, r.second, r.middle, r.sigma, r.smooth_sigma, r.drift, r.correlation,
@@ -85,7 +85,7 @@ def fits(r: Reference, found: list[Learned], layout: Layout) -> bool:
         and n == r.usable.sum() > 0
         and all(((place >= 0) & (place < len(LAGS_S))).all() for place in (r.first, r.second))
         and len(found) <= MAX_MODES
-        and all(alike(m, (mode, weights, inverse, gap)) for m in each)
+        and all(alike(m, (mode, weights, packed, gap)) for m in each)
     )  # fmt: skip
 
 

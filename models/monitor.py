@@ -26,7 +26,7 @@ from models.judge import Verdict
 from models.reference import Reference
 from models.sample import Layout, Vector, row
 from models.settings import DEFAULT, Settings
-from models.visits import Visits
+from models.visits import Learned, Visits
 
 MAX_ROWS = 3600
 """Commissioning ends at so many readings even if it was quick; bounds memory."""
@@ -155,8 +155,9 @@ class Monitor:
             c.judged_ns, c.ordinary_ns, c.alone_s, c.drifted,
         )  # fmt: skip
         if r is not None:
-            own = [(m.weights, reference.pack(m.inverse)) for m in st.visits.modes]
-            self._weights = [*own, (r.weights, r.inverse)]  # last: the mode -1, commissioned
+            # the last place is the mode -1: one that was commissioned
+            each: list[Learned | Reference] = [*st.visits.modes, r]
+            self._weights = [(m.weights, m.inverse) for m in each]
             self._blame_by = blame.looked_at(self._table, r, self._settings, v.now, c)
             self._names = [n for n, u in zip(layout.responses, r.usable, strict=True) if u]
 

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from models.monitor_kernel import CLIP
-from models.reference import JUMP_MARGIN, Reference, unpack, weight
+from models.reference import JUMP_MARGIN, Reference, pack, unpack, weight
 from models.sample import Vector
 from models.settings import Settings
 
@@ -33,7 +33,7 @@ class Learned(Struct):
     """Its mode places."""
     weights: Vector
     inverse: Vector
-    """As in the reference, for this mode only; not packed."""
+    """As in the reference, packed, for this mode only."""
     gap: Vector
     """How far each driver ran ahead of itself in the visit in which it ran least ahead: what coming
     always brings, without chance events."""
@@ -45,15 +45,15 @@ class Learned(Struct):
     @classmethod
     def begin(cls, mode: Vector, r: Reference, settings: Settings) -> Self:
         """Start from the reference; the level is as free as what a driver may do."""
-        inverse = unpack(r.inverse, r.weights.shape[1])
-        inverse[:, 0, 0] += settings.driver_sigmas**2
+        inverse = r.inverse.copy()
+        inverse[:, 0] += settings.driver_sigmas**2
         return cls(mode.copy(), r.weights.copy(), inverse, np.full(len(r.jump), np.inf))
 
     def copy(self) -> "Learned":
         """Return a copy to try a visit on; numbers of the visit alone start anew."""
         return Learned(
-            self.mode, self.weights.copy(), self.inverse.copy(), np.zeros(len(self.gap)),
-            self.count, self.known,
+            self.mode, self.weights.copy(), self.inverse, np.zeros(len(self.gap)), self.count,
+            self.known,
         )  # fmt: skip
 
 
@@ -62,7 +62,9 @@ class Visits(Struct):
 
     modes: list[Learned]
     trial: Learned | None = None
-    """The visited mode with the visit learned."""
+    """The visited mode with the visit learned, but for its inverse precision."""
+    inverse: Vector | None = None
+    """That, as matrices."""
     count: int = 0
     """Readings of the visit."""
     foretold: int = 0
@@ -78,7 +80,7 @@ def find(c: Visits, mode: Vector) -> Learned | None:
 
 def forget(c: Visits) -> None:
     """Let an open visit come to nothing."""
-    c.trial, c.count, c.foretold, c.surprised = None, 0, 0, False
+    c.trial, c.inverse, c.count, c.foretold, c.surprised = None, None, 0, 0, False
 
 
 def watch(
@@ -100,37 +102,42 @@ def watch(
     """
     if c.trial is not None and not np.array_equal(mode, c.trial.mode):
         forget(c)
-    if c.trial is None:
+    if c.trial is None or c.inverse is None:
         known = find(c, mode)
         if known is None and len(c.modes) >= MAX_MODES:
             return
         c.trial = (known or Learned.begin(mode, r, settings)).copy()
+        c.inverse = unpack(c.trial.inverse, r.weights.shape[1])
     c.count += 1
     c.foretold += score is not None and score <= 1.0
     c.surprised |= score is not None and score > 1.0
     c.trial.gap = np.maximum(c.trial.gap, np.abs(gap))
     alpha = weight(r.interval_s, r.interval_s, settings)
     correlated = np.clip(r.smooth_sigma**2 * (2 - alpha) / alpha, 1.0, 50.0)
-    _learn(c.trial, phi, y, r.sigma * (CLIP + np.abs(smoothed)), correlated)
+    limit = r.sigma * (CLIP + np.abs(smoothed))
+    _learn(c.trial.weights, c.inverse, phi, y, limit=limit, correlated=correlated)
 
 
-def _learn(m: Learned, phi: Vector, y: Vector, limit: Vector, correlated: Vector) -> None:
+def _learn(
+    weights: Vector, inverse: Vector, phi: Vector, y: Vector, *, limit: Vector, correlated: Vector
+) -> None:
     """Move the weights by one reading, worth ``1 / correlated`` of an independent one."""
-    pull = (m.inverse @ phi[:, :, None])[:, :, 0]
+    pull = (inverse @ phi[:, :, None])[:, :, 0]
     gain = pull / (correlated + (pull * phi).sum(axis=1))[:, None]
-    left = np.clip(y - (phi * m.weights).sum(axis=1), -limit, limit)
+    left = np.clip(y - (phi * weights).sum(axis=1), -limit, limit)
     fresh = ~np.isnan(left)
-    m.weights[fresh] += gain[fresh] * left[fresh, None]
-    m.inverse[fresh] -= gain[fresh, :, None] * pull[fresh, None, :]
+    weights[fresh] += gain[fresh] * left[fresh, None]
+    inverse[fresh] -= gain[fresh, :, None] * pull[fresh, None, :]
 
 
 def accept(c: Visits, r: Reference, settings: Settings, calm: int) -> bool:
     """Take an open visit over once the machine has been calm for long enough after it."""
-    if c.trial is None or calm < AFTER_TIMES * settings.smoothing_samples:
+    if c.trial is None or c.inverse is None or calm < AFTER_TIMES * settings.smoothing_samples:
         return False
     before, now = find(c, c.trial.mode), c.trial
     if before is not None:
         now.gap = np.minimum(now.gap, before.gap)
+    now.inverse = pack(c.inverse)
     now.count += c.count
     foretold = not c.surprised and c.foretold * 2 >= c.count
     if foretold and now.count >= settings.commissioning_samples:

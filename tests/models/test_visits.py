@@ -7,6 +7,7 @@ import pytest
 from contract.telemetry import Reading
 from models import visits
 from models.monitor import Assessment, Monitor, State
+from models.reference import unpack
 from models.settings import DEFAULT
 from tests.models import plant
 
@@ -93,12 +94,13 @@ def test_learning_on_gives_what_longer_commissioning_would_have_given(commission
             gap=np.zeros(2), score=None,
         )  # fmt: skip
     assert c.trial is not None
-    free = visits.Learned.begin(np.ones(5), reference, DEFAULT)
+    assert c.inverse is not None
+    free = unpack(visits.Learned.begin(np.ones(5), reference, DEFAULT).inverse, width)
     alpha = 1 - np.exp(-1 / DEFAULT.smoothing_samples)
     for j in range(count):
         memory = np.clip(reference.smooth_sigma[j] ** 2 * (2 - alpha) / alpha, 1, 50)
-        precision = np.linalg.inv(free.inverse[j])
+        precision = np.linalg.inv(free[j])
         longer = precision + phi[:, j].T @ phi[:, j] / memory
         cross = precision @ reference.weights[j] + phi[:, j].T @ y[:, j] / memory
         assert np.allclose(np.linalg.solve(longer, cross), c.trial.weights[j], rtol=1e-6, atol=1e-6)
-        assert np.allclose(np.linalg.inv(longer), c.trial.inverse[j], rtol=1e-4, atol=1e-9)
+        assert np.allclose(np.linalg.inv(longer), c.inverse[j], rtol=1e-4, atol=1e-9)
