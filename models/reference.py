@@ -10,10 +10,11 @@ move, once a mode has been learned to which it moves faster (`models.visits`).
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from numba import njit
 from numpy.typing import NDArray
 
 from models import monitor_kernel as kernel
@@ -81,6 +82,15 @@ class _Series(Struct):
     interval_s: float
     white: float
     """Variance that smoothing leaves of noise without memory."""
+
+
+class _Part(NamedTuple):
+    """A stretch of commissioning."""
+
+    phi: Vector
+    y: Vector
+    squares: Vector
+    cross: Vector
 
 
 class _Explained(Struct):
@@ -230,7 +240,7 @@ def choose_lags(
         return first, second
     half = (len(prior) + 1) // 2
     errors = [
-        _held_out_error(regressors(lagging, a, a, centre)[:, :half], y, prior[:half])
+        _held_out_error(regressors(lagging, a, a, centre)[:, :half].copy(), y, prior[:half])
         for a in range(len(LAGS_S))
     ]
     first = np.argmin(errors, axis=0)
@@ -260,37 +270,49 @@ def _prior(layout: Layout, settings: Settings) -> Vector:
 
 
 def _held_out_error(phi: Vector, y: Vector, prior: Vector) -> Vector:
-    _, _, outside, leverage = _regress(phi, y, prior, CORRELATED)
+    parts = _parts(phi, y)
+    outside, leverage = _hold_out(parts, *_sums(parts, prior, CORRELATED), CORRELATED)
     error: Vector = np.sqrt((outside**2 / (1 + leverage)[:, None]).mean(axis=0))
     return error
 
 
-def _regress(
-    phi: Vector, y: Vector, prior: Vector, correlated: float
-) -> tuple[Vector, Vector, Vector, Vector]:
-    """Return weights, their inverse precision, and residuals and leverage held out.
+def _parts(phi: Vector, y: Vector) -> list[_Part]:
+    """Take a series apart; held out are whole stretches, as readings follow each other closely."""
+    both = zip(np.array_split(phi, FOLDS), np.array_split(y, FOLDS), strict=True)
+    return [_Part(p, values, p.T @ p, p.T @ values) for p, values in both]
 
-    The readings follow each other closely, so each counts as ``1 / correlated`` of one. Held out
-    are whole stretches of time, for the same reason.
+
+def _sums(parts: list[_Part], prior: Vector, correlated: float) -> tuple[Vector, Vector]:
+    """Return precision and weighted sum of what all readings say.
+
+    The readings follow each other closely, so each counts as ``1 / correlated`` of one.
     """
-    squares = phi.T @ phi / correlated + np.diag(prior)
-    cross = phi.T @ y / correlated
-    inverse = np.linalg.inv(squares)
-    outside = np.empty_like(y)
-    leverage = np.empty(len(y))
-    for part in np.array_split(np.arange(len(y)), FOLDS):
-        p = phi[part]
-        inv = np.linalg.inv(squares - p.T @ p / correlated)
-        outside[part] = y[part] - p @ (inv @ (cross - p.T @ y[part] / correlated))
-        leverage[part] = np.maximum(((p @ inv) * p).sum(axis=1), 0.0)
-    return inverse @ cross, inverse, outside, leverage
+    squares = np.add.reduce([part.squares for part in parts]) / correlated + np.diag(prior)
+    return squares, np.add.reduce([part.cross for part in parts]) / correlated
+
+
+def _hold_out(
+    parts: list[_Part], squares: Vector, cross: Vector, correlated: float
+) -> tuple[Vector, Vector]:
+    """Return residuals and leverage of each part, learned from the others."""
+    outside, leverage = [], []
+    for part in parts:
+        inverse = np.linalg.inv(squares - part.squares / correlated)
+        weights = inverse @ (cross - part.cross / correlated)
+        outside.append(part.y - part.phi @ weights)
+        leverage.append(np.einsum("ij,ij->i", part.phi @ inverse, part.phi))
+    return np.concatenate(outside), np.maximum(np.concatenate(leverage), 0.0)
 
 
 def _explain(phi: Vector, y: Vector, series: _Series) -> _Explained:
     """Explain one response; how correlated its residuals are decides how much they are worth."""
     share, correlated = 2 * series.white, CORRELATED
+    parts = _parts(phi, y[:, None])
     for _ in range(3):
-        weights, inverse, outside, leverage = _regress(phi, y[:, None], series.prior, correlated)
+        squares, cross = _sums(parts, series.prior, correlated)
+        outside, leverage = _hold_out(parts, squares, cross, correlated)
+        inverse = np.linalg.inv(squares)
+        weights = inverse @ cross
         sigma = _robust(outside[:, 0] / np.sqrt(1 + leverage), y)
         explained = phi @ weights[:, 0]
         drift = _drift((y - explained) / sigma, series.interval_s)
@@ -303,14 +325,14 @@ def _explain(phi: Vector, y: Vector, series: _Series) -> _Explained:
     return _Explained(weights[:, 0], inverse, sigma, math.sqrt(share), drift, correlated, smoothed)
 
 
+@njit(cache=True)
 def smooth(values: Vector, alphas: Vector) -> Vector:
     """Smooth a series exponentially from zero, each value with its weight."""
-    state = 0.0
-    out = []
-    for value, alpha in zip(values.tolist(), alphas.tolist(), strict=True):
-        state += alpha * (value - state)
-        out.append(state)
-    return np.array(out)
+    out, state = np.empty(len(values)), 0.0
+    for i in range(len(values)):
+        state += alphas[i] * (values[i] - state)
+        out[i] = state
+    return out
 
 
 def _filled(y: Vector) -> Vector:
