@@ -221,16 +221,23 @@ class Reader:
         count = self._judge(buf, mode, now_ns)
         asked: list[Asked] = []
         quarantined: list[tuple[str, bytes, str]] = []
-        for i in np.flatnonzero(messages[:count, kernel.VERDICT] >= kernel.ASK).tolist():
-            message = messages[i]
+        left = np.flatnonzero(messages[:count, kernel.VERDICT] >= kernel.ASK)
+        for i, message in zip(left.tolist(), messages[left].tolist(), strict=True):
             topic = buf[message[kernel.TOPIC] : message[kernel.TOPIC_END]].tobytes()
             payload = buf[message[kernel.PAYLOAD] : message[kernel.END]].tobytes()
-            kept = payload[:KEPT_BYTES] if message[kernel.VERDICT] == kernel.TOO_LARGE else payload
+            reason, verdict = "", kernel.REPEATED
             try:
-                reason = self._ask(i, topic, payload, now_ns, asked)
+                found = self._ask(message, topic, payload, now_ns)
             except Malformed as error:
-                message[kernel.VERDICT], reason = kernel.REFUSED, str(error)
-            if (reason and mode == kernel.TAKE) or message[kernel.VERDICT] == kernel.REFUSED:
+                reason, verdict = str(error), kernel.REFUSED
+            else:
+                if found is not None:
+                    reason, verdict = found.strangers, kernel.ACCEPTED
+                    asked.append(Asked(i, message[kernel.DEVICE], found))
+            messages[i, kernel.VERDICT] = verdict
+            if (reason and mode == kernel.TAKE) or verdict == kernel.REFUSED:
+                large = message[kernel.VERDICT] == kernel.TOO_LARGE
+                kept = payload[:KEPT_BYTES] if large else payload
                 quarantined.append((topic.decode(errors="replace"), kept, reason))
         return Group(count, self._rows(asked), quarantined)
 
@@ -269,13 +276,14 @@ class Reader:
             boots.touches, boots.moves = int(said[kernel.TOUCHES]), int(said[kernel.LOGGED])
         return count
 
-    def _ask(self, i: int, topic: bytes, payload: bytes, now_ns: int, asked: list[Asked]) -> str:
-        """Judge a message by the contract; return why part of it is left out, if so."""
-        message, mode = self._messages[i], self._said[kernel.MODE]
-        device, verdict = int(message[kernel.DEVICE]), message[kernel.VERDICT]
-        if verdict == kernel.UNKNOWN:
+    def _ask(
+        self, message: list[int], topic: bytes, payload: bytes, now_ns: int
+    ) -> slow.Read | None:
+        """Judge a message by the contract; return nothing for one that is repeated."""
+        device, mode = message[kernel.DEVICE], self._said[kernel.MODE]
+        if message[kernel.VERDICT] == kernel.UNKNOWN:
             raise Malformed(slow.why_unknown(topic.decode(errors="replace"), self._assets))
-        if verdict == kernel.TOO_LARGE:
+        if message[kernel.VERDICT] == kernel.TOO_LARGE:
             size = message[kernel.END] - message[kernel.PAYLOAD]
             raise Malformed(f"message of {size} bytes exceeds {codec.MAX_MESSAGE_BYTES} bytes")
         found = slow.read(payload, self._columns[device])
@@ -285,8 +293,7 @@ class Reader:
             if mode == kernel.TAKE:
                 self._boots.mark(device, batch.boot)
                 if not fresh:
-                    message[kernel.VERDICT] = kernel.REPEATED
-                    return ""
+                    return None
         if found.problem:
             raise Malformed(found.problem)
         ahead_ns = batch.times_ns[-1] - now_ns
@@ -294,11 +301,9 @@ class Reader:
             raise Malformed(
                 f"its time is {ahead_ns / 1e9:.0f} s ahead of the gateway: check the sender's clock"
             )
-        message[kernel.VERDICT] = kernel.ACCEPTED
         if not found.strangers:
             self._learn(device, payload, found)
-        asked.append(Asked(i, device, found))
-        return found.strangers
+        return found
 
     def _learn(self, device: int, payload: bytes, found: slow.Read) -> None:
         key = slow.spelling(payload, found.batch.signals)
@@ -318,16 +323,23 @@ class Reader:
         )
         if not asked:
             return rows
-        parts, messages = [rows], [instants[:n, kernel.MESSAGE_OF]]
-        for item in asked:
-            batch, ticks = item.found.batch, len(item.found.batch.times_ns)
-            times_ns, historical = np.array(batch.times_ns, np.int64), batch.historical
-            values, quality = slow.arrays(item.found, self.width)
-            device = np.full(ticks, item.device)
-            parts.append(Rows(device, times_ns, values, quality, np.full(ticks, historical)))
-            messages.append(np.full(ticks, item.message))
+        batches = [(item, item.found.batch) for item in asked]
+        ticks = [len(batch.times_ns) for _, batch in batches]
+        found = [slow.rows(item.found, self.width) for item in asked]
+        quality = np.frombuffer(b"".join(marks for _, marks in found), np.uint8)
+        late = Rows(
+            np.repeat(np.array([item.device for item in asked]), ticks),
+            np.array([time_ns for _, batch in batches for time_ns in batch.times_ns]),
+            np.array([row for values, _ in found for row in values], float),
+            quality.reshape(-1, self.width),
+            np.repeat(np.array([batch.historical for _, batch in batches]), ticks),
+        )
+        messages = (
+            instants[:n, kernel.MESSAGE_OF],
+            np.repeat([item.message for item in asked], ticks),
+        )
         order = np.argsort(np.concatenate(messages), kind="stable")
-        return Rows(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
+        return Rows(*(np.concatenate(part)[order] for part in zip(rows, late, strict=True)))
 
     def _ack(self, device: int, boot: str, sequence: int) -> bytes:
         topic = self._topics[device].removesuffix(b"telemetry") + b"ack"

@@ -100,7 +100,7 @@ class Boots:
             self._log.append((slot, device, boot, before.contiguous, before.beyond))
             self._set(slot, device, boot, after.contiguous, after.beyond)
         self.rows[slot, STAMPED] = self.stamp
-        if slot not in self.recent[device]:
+        if slot not in self.recent[device].tolist():
             self.recent[device, 1:] = self.recent[device, :-1].copy()
             self.recent[device, 0] = slot
         return fresh

@@ -1,12 +1,12 @@
 """One message at a time, by msgspec and the contract: what compiled code is not sure about."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from cloud.adapters import wire_fast as fast
 from cloud.adapters import wire_kernel as kernel
@@ -57,20 +57,23 @@ def read(payload: bytes, columns: Mapping[str, int]) -> Read:
     return Read(batch, where, "", reason)
 
 
-def arrays(found: Read, width: int) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Return values and quality, (ticks, width) each, of a batch without problems."""
-    batch, shape = found.batch, (len(found.batch.times_ns), width)
-    values, quality = np.full(shape, np.nan), np.full(shape, _NO_VALUE, np.uint8)
-    known = [j for j, column in enumerate(found.columns) if column >= 0]
-    there = [found.columns[j] for j in known]
-    values[:, there] = np.array(batch.values, float)[:, known]
-    if batch.quality is None:
-        quality[:, there] = 0
-    else:
-        quality[:, there] = np.array(batch.quality, np.uint8)[:, known]
-    # what is not there is neither good nor uncertain, whatever its sender says
-    quality[np.isnan(values) & (quality < Quality.BAD)] = _NO_VALUE
-    return values, quality
+def rows(found: Read, width: int) -> tuple[list[list[float]], bytes]:
+    """Return values (ticks, width) and quality (ticks x width) of a batch without problems."""
+    batch, values, quality = found.batch, [], bytearray()
+    for tick, given in enumerate(batch.values):
+        row, marks = [math.nan] * width, bytearray([_NO_VALUE]) * width
+        for j, (column, value) in enumerate(zip(found.columns, given, strict=True)):
+            if column < 0:
+                continue
+            mark = 0 if batch.quality is None else batch.quality[tick][j]
+            if value is not None:
+                row[column] = value
+            elif mark < Quality.BAD:
+                mark = _NO_VALUE  # it is neither good nor uncertain, whatever its sender says
+            marks[column] = mark
+        values.append(row)
+        quality += marks
+    return values, bytes(quality)
 
 
 def spelling(payload: bytes, signals: list[str]) -> bytes | None:
