@@ -129,6 +129,7 @@ class Director:
 
     def _await_return(self, strike: Strike, now_s: float) -> None:
         if self._works(strike, self._undone_s):
+            self._programs.settled(strike)
             self._say(f"{name_of(strike)} works again")
             self._strike, self._quiet_s = None, now_s + GAP_S
         elif now_s - self._undone_s > RETURN_S:

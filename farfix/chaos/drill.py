@@ -185,7 +185,7 @@ class Drill:
             tallies={device: outcome.tally for device, outcome in self.outcomes.items()},
             findings=self._findings(),
             duplicates_known=self.counted,
-            reordered=self.watcher.reordered,
+            reordered=len(self.watcher.backwards),
             looks=self.watcher.looks,
             unanswered=self.watcher.unanswered,
             faults=[
@@ -211,8 +211,9 @@ class Drill:
         speed = self.stand.stage.scale.speed
         found = [finding.text(self.began_ns, speed) for finding in self._findings()]
         found += self.watcher.refused
-        if self.watcher.reordered:
-            found.append(f"{self.watcher.reordered} times a machine's readings went backwards")
+        for one in self.watcher.backwards:
+            from_s, to_s = ((at - self.began_ns) / speed / 1e9 for at in (one.from_ns, one.to_ns))
+            found.append(f"{one.device}: newest reading back from {from_s:.1f} to {to_s:.1f} s")
         found += self.watcher.history.problems
         found += cases.judge(self.script, self.truth, details, self.dispatch.tickets)
         found += self.dispatch.problems() + self.programs.problems

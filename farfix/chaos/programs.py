@@ -39,8 +39,9 @@ class Programs(Children):
         self.problems: list[str] = []
         self._folder, self._users = folder / "broker", users
         self._commands: dict[str, Command] = {}
-        self.lives = 0
-        """Changes whenever the gateway is hit or started again."""
+        self.life: int | None = 0
+        """Changes whenever the gateway is hit; None until it works again."""
+        self._lives = 0
         self._families: dict[str, list[int]] = {}
         """The workers that a program had when it was hit."""
         self._stopped: list[int] = []
@@ -79,7 +80,8 @@ class Programs(Children):
         name = name_of(strike)
         self._families[name] = self.workers(name)
         pids = self._pids(strike)
-        self.lives += name == Program.CLOUD
+        if name == Program.CLOUD:
+            self.life = None
         match strike.act:
             case Act.KILL:
                 _signal(pids, signal.SIGKILL)
@@ -106,6 +108,12 @@ class Programs(Children):
         if strike.act is not Act.PAUSE and strike.part != WORKER:
             self.revive(name)
 
+    def settled(self, strike: Strike) -> None:
+        """Note that a program that was hit works again."""
+        if strike.program is Program.CLOUD:
+            self._lives += 1
+            self.life = self._lives
+
     def resume(self) -> None:
         """Let everything that is stopped go on."""
         _signal(self._stopped, signal.SIGCONT)
@@ -113,7 +121,6 @@ class Programs(Children):
 
     def revive(self, name: str) -> None:
         """Start a program again, after the last of its processes has gone."""
-        self.lives += name == Program.CLOUD
         if name == Program.BROKER:
             self.broker.stop()
             self.broker = broker.start(

@@ -93,7 +93,7 @@ def run(chosen: Options, screen: Screen) -> Report:
         proxy = stack.enter_context(Proxy(targets, chosen.seed))
         ports = {link: proxy.port(link) for link in targets}
         stand.write_configs(at, programs.broker, ports, dispatch.url, chosen.seed)
-        watcher = Watcher(at.stage.base_url, at.stage.api_token, lambda: programs.lives)
+        watcher = Watcher(at.stage.base_url, at.stage.api_token, lambda: programs.life)
         stack.enter_context(watcher)
         drill = Drill(chosen.samples, at, screen, programs, proxy, dispatch, watcher)
         drill.start()

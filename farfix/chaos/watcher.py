@@ -16,6 +16,7 @@ from farfix.chaos.cases import History
 LOOK_EVERY_S = 0.5
 END_TIMEOUT_S = 60.0
 REFUSED_MAX = 20
+BACKWARDS_MAX = 1000
 
 
 class Machine(Struct, frozen=True):
@@ -35,6 +36,14 @@ class Fleet(Struct, frozen=True):
     machines: list[Machine]
 
 
+class Backwards(Struct, frozen=True):
+    """A machine's newest reading was older than it had been."""
+
+    device: str
+    from_ns: int
+    to_ns: int
+
+
 class Console(Gateway):
     """The gateway's API, and more of each machine than the demo needs."""
 
@@ -51,13 +60,14 @@ def scored_counts(machines: list[Machine]) -> dict[str, int | None]:
 class Watcher:
     """A thread that asks until its ``with`` block ends."""
 
-    def __init__(self, base_url: str, token: str, life: Callable[[], int]) -> None:
+    def __init__(self, base_url: str, token: str, life: Callable[[], int | None]) -> None:
         """Name the gateway.
 
         Args:
             base_url: of its API.
             token: for it.
-            life: a number that changes whenever a process of the gateway was hit.
+            life: a number that changes whenever a process of the gateway was hit; None until
+                it works again.
         """
         self.history = History()
         self.machines: list[Machine] = []
@@ -69,10 +79,11 @@ class Watcher:
         self.unanswered = 0
         self.refused: list[str] = []
         """Answers that were errors; a gateway that is hit does not answer at all."""
-        self.reordered = 0
-        """How often a machine's newest reading went backwards within one life of the gateway."""
+        self.backwards: list[Backwards] = []
+        """When a machine's newest reading went backwards within one life of the gateway."""
         self._console = Console(base_url, token)
-        self._life, self._seen_life = life, -1
+        self._life = life
+        self._seen_life: int | None = None
         self._ending = threading.Event()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -87,9 +98,9 @@ class Watcher:
         began_s, life = time.monotonic(), self._life()
         machines = self._console.machines()
         details = [self._console.case(case.case_id) for case in self._console.cases()]
-        if life == self._life():
-            self._note_newest(machines, same_life=life == self._seen_life)
-            self._seen_life = life
+        if life is not None and life == self._life() == self._seen_life:
+            self._note_newest(machines)
+        self._seen_life = life
         self.machines = machines
         self.history.note(details)
         self.answered_s = began_s
@@ -115,13 +126,12 @@ class Watcher:
         if self._error is not None:
             raise self._error
 
-    def _note_newest(self, machines: list[Machine], *, same_life: bool) -> None:
-        if not same_life:
-            return
+    def _note_newest(self, machines: list[Machine]) -> None:
         before = {m.device: m.last_ns for m in self.machines if m.last_ns is not None}
         for machine in machines:
-            known = before.get(machine.device)
-            self.reordered += known is not None and (machine.last_ns or 0) < known
+            known, now_ns = before.get(machine.device), machine.last_ns or 0
+            if known is not None and now_ns < known and len(self.backwards) < BACKWARDS_MAX:
+                self.backwards.append(Backwards(machine.device, known, now_ns))
 
     def _run(self) -> None:
         while not self._ending.wait(LOOK_EVERY_S):
