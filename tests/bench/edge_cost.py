@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 import time
-from asyncio.subprocess import DEVNULL
 from pathlib import Path
 
 import aiomqtt
@@ -30,6 +29,7 @@ from tests.edge import plant
 
 SITE = "north"
 WARM_UP_S = 10.0
+START_TIMEOUT_S = 30.0
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -113,8 +113,9 @@ def _rss_mib(pid: int) -> float:
 
 
 async def _measure(pid: int, heard: Heard, seconds: float) -> dict[str, float]:
-    while not heard.readings:  # noqa: ASYNC110 - counted elsewhere, ten times a second is enough
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while not heard.readings:  # noqa: ASYNC110 - counted elsewhere, a look now and then does
+            await asyncio.sleep(0.1)
     await asyncio.sleep(WARM_UP_S)
     before, cpu_s, start_s = heard.readings, _cpu_s(pid), time.monotonic()
     values, acknowledged, peak_mib = heard.values, heard.acknowledged, 0.0
@@ -151,8 +152,9 @@ async def _run(
         await client.subscribe(topics.subscriptions(Channel.TELEMETRY)[0], qos=1)
         receiver = asyncio.create_task(_acknowledge(client, heard))
         config = _write_config(folder, broker, served.port, options.devices)
+        environment = {**os.environ, "FARFIX_LOG": "WARNING"}
         agent = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "edge", "--config", str(config), stderr=DEVNULL
+            sys.executable, "-P", "-m", "edge", "--config", str(config), env=environment
         )
         try:
             found = await _measure(agent.pid, heard, options.seconds)
