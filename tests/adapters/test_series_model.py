@@ -27,7 +27,11 @@ VALUES = st.one_of(
     st.floats(width=32, allow_infinity=False),
     st.sampled_from([0.0, -0.0, math.nan, 127.0, -128.0, 32768.0, -(2.0**31), 2.0**31]),
 )
-TIMES = st.one_of(st.integers(0, 40).map(lambda i: START_NS + i), st.integers(0, TIME_MAX_NS))
+TIMES = st.one_of(
+    st.integers(0, 3).map(lambda i: START_NS + i),
+    st.integers(0, 40).map(lambda i: START_NS + i),
+    st.integers(0, TIME_MAX_NS),
+)
 
 
 @st.composite
@@ -77,6 +81,11 @@ class Store(RuleBasedStateMachine):
                 if known:
                     at = (frame.measurement, device, int(frame.times_ns[i]))
                     self.kept.setdefault(at, {}).update(known)
+
+    @rule(frames=st.lists(a_frame(), max_size=3))
+    def write_and_compact(self, frames: list[Frame]) -> None:
+        self.write(frames)
+        self.compact()
 
     @rule()
     def compact(self) -> None:
