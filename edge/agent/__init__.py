@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 
 from contract import timescale
 from edge.adapters.clock import Clock
@@ -34,25 +35,12 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         log.warning("%d commands were interrupted when the agent stopped", interrupted)
     statuses = Statuses(config.site, config.agent, wake)
     buses = {bus.name: Bus(bus) for bus in config.buses}
-    neighbours = {name: Neighbours() for name in buses}
-    pollers: list[Poller] = []
-    commanders: dict[str, Commander] = {}
-    for entry in config.devices:
-        machine = config.machine(entry)
-        device = Device(entry.device, machine, buses[entry.bus], entry.unit, clock)
-        near = neighbours[entry.bus]
-        near.units += 1
-        pollers.append(
-            Poller(
-                device,
-                near,
-                clock=clock,
-                disk=disk,
-                statuses=statuses,
-                batch_ticks=config.batch_ticks,
-            )
-        )
-        commanders[entry.device] = Commander(device, clock, disk, wake, config.trusted_key)
+    devices = [
+        Device(entry.device, config.machine(entry), buses[entry.bus], entry.unit, clock)
+        for entry in config.devices
+    ]
+    pollers = _pollers(devices, clock, disk, statuses, config.batch_ticks)
+    commanders = {d.name: Commander(d, clock, disk, wake, config.trusted_key) for d in devices}
     report = SpoolReport(bounds, clock, disk, statuses)
     uplink = Uplink(
         config,
@@ -75,3 +63,22 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         disk.close()
         for bus in buses.values():
             bus.close()
+
+
+def _pollers(
+    devices: list[Device], clock: Clock, disk: Disk, statuses: Statuses, batch_ticks: int
+) -> list[Poller]:
+    """Make a poller for each device; those on one bus know of each other."""
+    units = Counter(device.bus.name for device in devices)
+    near = {name: Neighbours(count) for name, count in units.items()}
+    return [
+        Poller(
+            device,
+            near[device.bus.name],
+            clock=clock,
+            disk=disk,
+            statuses=statuses,
+            batch_ticks=batch_ticks,
+        )
+        for device in devices
+    ]

@@ -54,10 +54,10 @@ class World:
         self.left: set[tuple[str, str, int]] = set()
         self.start()
 
-    def start(self) -> None:
+    def start(self, devices: Sequence[str] = DEVICES) -> None:
         bounds = Bounds(10**9)
         self.disk = Disk(self.folder / "edge.db", bounds, self.clock, asyncio.Event())
-        self.sender = Sender("north", DEVICES, self.clock, self.disk)
+        self.sender = Sender("north", devices, self.clock, self.disk)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Take messages as the broker would; stands in for a session."""
@@ -236,4 +236,18 @@ async def test_restarts_begin_no_more_numberings_than_the_gateway_remembers(tmp_
     assert len(held) == lanes.LANES_MAX
     await world.drain()
     assert sorted(t for t, _ in world.arrived["a"]) == world.taken["a"]
+    world.disk.close()
+
+
+async def test_what_a_device_left_behind_is_drained_though_nobody_polls_it_now(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    world.connected = False
+    await world.do("run", 20)
+    world.disk.close()
+    world.start(devices=["a"])
+    assert sorted(world.sender.devices) == ["a", "b"], "both are listened to for acks"
+    await world.drain()
+    assert [t for t, _ in world.arrived["b"]] == world.taken["b"]
     world.disk.close()
