@@ -85,6 +85,11 @@ class Bare:
             _nothing(self._layout, count),
         )
         self._learning = np.ones(count, bool)
+        self._made_from = [
+            ["bare", repr(settings), str(self._warmup)],
+            *self._layout.fingerprint(),
+            *self._fleet.made_from(),
+        ]
 
     def update(
         self, which: Counts, times_ns: Counts, values: Floats, quality: Marks
@@ -210,7 +215,7 @@ class Bare:
             self._fleet.kept(m), memory.packed(self._checks.arrays(), m),
             memory.packed(self._newest, m),
         )  # fmt: skip
-        return artefact.pack(kept, self._made_from())
+        return artefact.pack(kept, self._made_from)
 
     def restore(self, m: int, data: bytes) -> None:
         """Go on with machine ``m`` from saved bytes.
@@ -219,7 +224,7 @@ class Bare:
             Malformed: damaged, or saved for other signals, units, settings or by another version;
                 nothing has changed.
         """
-        kept = artefact.unpack(data, _Kept, self._made_from())
+        kept = artefact.unpack(data, _Kept, self._made_from)
         ours: tuple[NDArray[Any], ...] = self._checks.arrays()
         newest: tuple[NDArray[Any], ...] = self._newest
         sizes = [sum(map(memory.row_bytes, part)) for part in (ours, newest)]
@@ -229,10 +234,3 @@ class Bare:
         memory.fill(ours, m, kept.checks)
         memory.fill(newest, m, kept.newest)
         self._learning[m] = self._fleet.left(m) > 0
-
-    def _made_from(self) -> list[list[str]]:
-        return [
-            ["bare", repr(self._settings), str(self._warmup)],
-            *self._layout.fingerprint(),
-            *self._fleet.made_from(),
-        ]

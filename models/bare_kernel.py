@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.checks_kernel import Counts, Floats, Grades, Marks
+from models.prefetch import EARLY, LINE, ask
 
 Flags = NDArray[np.bool_]
 
@@ -60,6 +61,10 @@ def conclude(  # noqa: PLR0917  # jitted: arrays one by one
 ) -> None:  # fmt: skip
     """Turn what detector and checks say into each row's score and state, and keep the newest."""
     for i in range(which.size):
+        if i + EARLY < which.size:
+            ask(newest_raw, which[i + EARLY], 0)
+            ask(newest_raw, which[i + EARLY], LINE)
+            ask(newest_quality, which[i + EARLY], 0)
         m = which[i]
         judged = False
         for j in range(raw.shape[1]):

@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from models.prefetch import EARLY, LINE, SOON, ask
+
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Marks = NDArray[np.uint8]
@@ -80,11 +82,19 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
         confirm: bad readings in a row that are a failure.
         stuck_ns: least time for anything to be stuck or stale.
     """
+    rows = np.empty(which.size, np.int64)
     for i in range(which.size):
-        m = which[i]
+        rows[i] = _hash(raw, i)
+    for i in range(which.size):
+        if i + EARLY < which.size:
+            m = which[i + EARLY]
+            _ask_signals(numbers, counts, marks, repeats, chain, m, rows[i + EARLY] % RING)
+        if i + SOON < which.size:
+            m = which[i + SOON]
+            _ask_rows(repeats, ring, chain, m, rows[i + SOON] % RING)
+        m, row = which[i], rows[i]
         if how[i] != LATE:
             judged = how[i] != IDLE
-            row = _hash(raw, i)
             _count_bad(marks, m, grade, i, confirm)
             long = _count_still(numbers, counts, marks, m, raw, i, times_ns[i], judged)
             _repeat(repeats, ring, chain, m, row, times_ns[i], judged and row != 0, stuck_ns)
@@ -100,6 +110,35 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
 
 
 @njit(cache=True, error_model="numpy", inline="always")
+def _ask_signals(  # noqa: PLR0917  # jitted: arrays one by one
+    numbers: Floats, counts: Counts, marks: Marks, repeats: Counts, chain: Places, m: int,
+    kind: int,
+) -> None:  # fmt: skip
+    """Ask for the memory of machine ``m``; see `models.prefetch`."""
+    one = numbers.shape[2] * 8
+    for skip in range(0, (SPIKES + 1) * one, LINE):
+        ask(numbers, m, skip)
+    for skip in range(0, (LIMIT + 1) * one, LINE):
+        ask(counts, m, skip)
+    for skip in range(0, marks.shape[1] * marks.shape[2], LINE):
+        ask(marks, m, skip)
+    ask(repeats, m, 0)
+    ask(repeats, m, LINE)
+    ask(chain, m, 2 * kind)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _ask_rows(  # jitted: arrays one by one
+    repeats: Counts, ring: Hashes, chain: Places, m: int, kind: int
+) -> None:
+    """Ask for the places of its rows that will be read and written."""
+    place = repeats[m, PLACE]
+    ask(ring, m, 4 * place)
+    ask(chain, m, 2 * (RING + place))
+    ask(ring, m, 4 * (np.int64(chain[m, kind]) - 1))
+
+
+@njit(cache=True, error_model="numpy", inline="always")
 def _hash(raw: Floats, i: int) -> int:
     """Return 32 bits of a row; 0 if it has no value at all."""
     anything = False
@@ -112,7 +151,7 @@ def _hash(raw: Floats, i: int) -> int:
             word = bits[i, j]
         h = (h ^ word) * np.uint64(0xFF51AFD7ED558CCD)
         h ^= h >> np.uint64(32)
-    return max(np.int64(h & np.uint64(0xFFFFFFFF)), 1) if anything else 0
+    return max(int(h & np.uint64(0xFFFFFFFF)), 1) if anything else 0
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -194,14 +233,14 @@ def _newest(  # jitted: arrays one by one
     The chain leads from the newest row of the same class to older ones. What it leads to may have
     been written over since: that is newer, or of another class, and all beyond it is gone as well.
     """
-    at, age, kind = np.int64(chain[m, row % RING]) - 1, 0, row % RING
+    at, age, kind = int(chain[m, row % RING]) - 1, 0, row % RING
     while at >= 0 and row > 0:
         older = (place - at - 1) % RING + 1
         if older <= age or ring[m, at] % RING != kind:
             return 0
         if ring[m, at] == row:
             return older
-        age, at = older, np.int64(chain[m, RING + at]) - 1
+        age, at = older, int(chain[m, RING + at]) - 1
     return 0
 
 
