@@ -109,6 +109,8 @@ class Mosquitto:
     username: str = "gateway"
     password: str = field(default_factory=lambda: secrets.token_hex(16))
     process: subprocess.Popen[bytes] | None = None
+    saves: bool = True
+    """Whether it saves after every message, which makes it slow."""
 
     @property
     def url(self) -> str:
@@ -130,7 +132,8 @@ class Mosquitto:
         config.write_text(
             f"user {getuser()}\nlistener {self.port} 127.0.0.1\nallow_anonymous false\n"
             f"password_file {accounts}\npersistence true\npersistence_location {self.directory}/\n"
-            "autosave_interval 1\nautosave_on_changes true\nmax_queued_messages 100000\n"
+            "autosave_interval 1\nmax_queued_messages 100000\n"
+            f"autosave_on_changes {str(self.saves).lower()}\n"
         )
 
     def start(self) -> None:
@@ -161,9 +164,9 @@ class Mosquitto:
 
 
 @contextmanager
-def mosquitto(directory: Path) -> Iterator[Mosquitto]:
+def mosquitto(directory: Path, *, saves: bool = True) -> Iterator[Mosquitto]:
     """Run a Mosquitto with one user and no anonymous access."""
-    broker = Mosquitto(directory)
+    broker = Mosquitto(directory, saves=saves)
     broker.prepare()
     broker.start()
     try:
@@ -173,9 +176,9 @@ def mosquitto(directory: Path) -> Iterator[Mosquitto]:
 
 
 @contextmanager
-def influx(directory: Path) -> Iterator[str]:
+def influx(directory: Path, port: int = 0) -> Iterator[str]:
     """Run an InfluxDB 1.x without any database and give its URL."""
-    port, inner = free_port(), free_port()
+    port, inner = port or free_port(), free_port()
     config = directory / "influx.conf"
     config.write_text(
         f'reporting-disabled = true\nbind-address = "127.0.0.1:{inner}"\n'

@@ -32,14 +32,22 @@ def until(holds: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
 class Gateway:
     """The gateway as its users have it: a process with a config file."""
 
-    def __init__(self, directory: Path, broker: peers.Mosquitto, site: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        broker: peers.Mosquitto,
+        site: str,
+        settings: str = "",
+        series: str = "",
+    ) -> None:
         self.directory, self.site = directory, site
         self.port = peers.free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.config = directory / "cloud.toml"
         self.config.write_text(
-            f'data_dir = "{directory / "data"}"\nhttp_port = {self.port}\n'
+            f'data_dir = "{directory / "data"}"\nhttp_port = {self.port}\n{settings}\n'
             f'[broker]\nurl = "{broker.url}"\npassword_file = "{broker.password_file}"\n'
+            + series
             + "".join(
                 f'[[assets]]\ndevice = "{site}-pump-{n}"\nsite = "{site}"\n'
                 'machine_type = "centrifugal_pump"\n'
@@ -78,6 +86,10 @@ class Gateway:
         assert isinstance(rows, list)
         return [row["reason"] for row in rows]
 
+    def troubles(self) -> str:
+        """What the gateway wants people to know."""
+        return " ".join(map(str, self.get("/api/troubles")))  # type: ignore[call-overload]
+
     def stored(self, device: str) -> list[int]:
         """Event times that the series store holds for a device, in ns."""
         path = (
@@ -91,10 +103,10 @@ class Gateway:
 class Plant:
     """An MQTT client that sends what it is told and remembers acknowledgements."""
 
-    def __init__(self, broker: peers.Mosquitto, site: str) -> None:
+    def __init__(self, broker: peers.Mosquitto, site: str, name: str = "plant") -> None:
         self.site = site
         self.acks: dict[tuple[str, str], int] = {}
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"plant-{site}")
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{name}-{site}")
         self.client.username_pw_set(broker.username, broker.password)
         self.client.on_message = self._message
         self.client.connect("127.0.0.1", broker.port)
@@ -110,7 +122,18 @@ class Plant:
         self.client.publish(topic, payload, qos=1).wait_for_publish(5)
 
     def send(self, device: str, sequence: int, time_ns: int, **changes: object) -> None:
-        """Publish one batch of one tick."""
+        """Publish one batch, of one tick unless changed, and wait for the broker."""
+        self.raw(*self.batch(device, sequence, time_ns, **changes))
+
+    def flood(self, device: str, count: int, begin_ns: int) -> None:
+        """Publish batches 1 to ``count`` as fast as that goes."""
+        for n in range(1, count + 1):
+            self.client.publish(*self.batch(device, n, begin_ns + n), qos=1)
+
+    def batch(
+        self, device: str, sequence: int, time_ns: int, **changes: object
+    ) -> tuple[str, bytes]:
+        """Return topic and payload of one batch."""
         fields: dict[str, object] = {
             "signals": SIGNALS,
             "times_ns": [time_ns],
@@ -119,7 +142,7 @@ class Plant:
             "sequence": sequence,
         }
         batch = TelemetryBatch(**(fields | changes))  # type: ignore[arg-type]  # as a test says
-        self.raw(topics.build(self.site, device, Channel.TELEMETRY), codec.encode(batch))
+        return topics.build(self.site, device, Channel.TELEMETRY), codec.encode(batch)
 
     def close(self) -> None:
         """Disconnect."""
@@ -128,9 +151,11 @@ class Plant:
 
 
 @contextmanager
-def running(directory: Path, broker: peers.Mosquitto, site: str) -> Iterator[tuple[Gateway, Plant]]:
+def running(
+    directory: Path, broker: peers.Mosquitto, site: str, settings: str = "", series: str = ""
+) -> Iterator[tuple[Gateway, Plant]]:
     """Run both and end both."""
-    gateway, plant = Gateway(directory, broker, site), Plant(broker, site)
+    gateway, plant = Gateway(directory, broker, site, settings, series), Plant(broker, site)
     gateway.start()
     try:
         yield gateway, plant
