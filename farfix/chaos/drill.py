@@ -28,7 +28,8 @@ from farfix.demo.script import Catalogue, Injection, Nature
 
 READY_TIMEOUT_S = 60.0
 COMMISSIONING_LIMIT = 3.0
-"""Give up when commissioning takes so many times its time."""
+"""Give up when commissioning takes so many times its time, after the first start's compiling."""
+COMPILING_S = 180.0
 NOTICED_S = 60.0
 STEP_S = 0.1
 SHOW_EVERY_S = 0.5
@@ -93,8 +94,8 @@ class Drill:
 
     def commission(self) -> None:
         """Wait in peace until the gateway knows how every machine runs when healthy."""
-        limit_s = COMMISSIONING_LIMIT * places.COMMISSIONING_S / self.stand.stage.scale.speed
-        deadline_s = time.monotonic() + limit_s
+        limit_s = COMMISSIONING_LIMIT * script.COMMISSIONING_S / self.stand.stage.scale.speed
+        deadline_s = time.monotonic() + COMPILING_S + limit_s
         while True:
             self.programs.check()
             self.watcher.check()
@@ -167,14 +168,14 @@ class Drill:
         details = list(self.watcher.history.details.values())
         planned = Counter(f.kind for f in self.plan.strikes)
         planned += Counter(f.kind for f in self.plan.troubles)
-        done = self.director
+        done, speed = self.director, self.stand.stage.scale.speed
         injected = {injection.device: injection for injection in self.script}
         tickets = self.dispatch.tickets
         return Report(
             seed=seed,
             samples=self.samples,
             under_faults=self.under_faults,
-            speed=self.stand.stage.scale.speed,
+            speed=speed,
             store=self.stand.store,
             minutes=round((time.monotonic() - self.started_s) / 60, 2),
             planned=dict(planned),
@@ -195,6 +196,7 @@ class Drill:
                 CaseReport(
                     case_id=d.case_id,
                     device=d.device,
+                    opened_s=round((d.opened_ns - self.began_ns) / speed / 1e9, 1),
                     phase=d.phase,
                     ticket_key=d.ticket_key,
                     entries=len(d.timeline),

@@ -12,6 +12,8 @@ class CaseReport(Struct, frozen=True, kw_only=True):
 
     case_id: str
     device: str
+    opened_s: float
+    """Wall seconds since the drill began, to be laid beside its events."""
     phase: str
     ticket_key: str | None
     entries: int

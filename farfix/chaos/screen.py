@@ -72,7 +72,7 @@ class Screen:
             f"{report.sigkills} SIGKILLs, {report.minutes:.1f} min."
         )
         for case in report.cases:
-            self.say(f"Case {case.case_id}: {case.phase}, {case.entries} entries")
+            self.say(f"Case {case.case_id}, opened at {case.opened_s} s: {case.phase}")
         for problem in report.problems:
             self.say(f"NOT AS IT SHOULD BE: {problem}", "bold red")
         if not report.problems:

@@ -23,7 +23,7 @@ from farfix.demo.stage import Stage
 
 MACHINES = 32
 """On two sites, each with an agent."""
-FEW_MACHINES = 12
+FEW_MACHINES = 16
 SHORT_SAMPLES = 20_000
 """A drill of fewer samples has few machines, so that it takes a minute or two."""
 WORKERS = 2
@@ -32,11 +32,8 @@ READINGS_PER_S = 320.0
 """Of the wall clock; what two cores bear while every program is up."""
 POLL_S = 5.0
 """How often the shipped machine types are polled, in plant time."""
-MAX_SPEED = 100.0
+MAX_SPEED = 60.0
 """How fast plant time runs at most; an outage lasts longer there by as much."""
-COMMISSIONING_S = 1800.0
-"""Half of the demo's, in plant time: a drill is about what is kept, not about fine detection."""
-COMMISSIONING_SAMPLES = 150
 SILENT_AFTER_S = 86_400.0
 """So long that no partition of a drill looks like a machine that fell silent."""
 DATABASE = "farfix"
@@ -90,8 +87,6 @@ def write_configs(
             config["broker"]["url"] = f"mqtt://127.0.0.1:{ports[CLOUD_BROKER]}"
             config["workers"] = WORKERS
             config["silent_after_s"] = SILENT_AFTER_S
-            config["commissioning_s"] = COMMISSIONING_S
-            config["commissioning_samples"] = COMMISSIONING_SAMPLES
             if stand.store_port:
                 url = f"http://127.0.0.1:{ports[CLOUD_STORE]}"
                 config["series"] = {"kind": "influx1", "url": url, "database": DATABASE}
