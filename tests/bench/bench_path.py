@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file: t
 
 from cloud.adapters import broker
 from contract.errors import FarfixError
+from farfix import children
 from tests.bench import path_full, path_outage, path_receivers, path_report, path_targets
 from tests.bench.path_full import FULL, QUICK, Found
 from tests.bench.path_gateway import GATEWAY
-from tests.bench.path_outage import Outage
+from tests.bench.path_outage import Drill, Outage
 from tests.bench.path_packets import SITE
 from tests.bench.path_process import ROOT
 from tests.bench.path_receivers import Received
@@ -72,10 +73,11 @@ def _receive(*, quick: bool) -> list[Received]:
         return path_receivers.measure(running, SITE, GATEWAY, count, phases)
 
 
-def _outage(seconds: float) -> Outage | None:
+def _outage(seconds: float, *, quick: bool) -> Outage | None:
     say(f"outage of the database: {seconds:g} s")
+    plan = Drill(seconds, devices=100, quiet_s=2.0) if quick else Drill(seconds)
     try:
-        return path_outage.drill(seconds)
+        return path_outage.drill(plan)
     except FarfixError as error:
         say(f"  not measured: {error}")
         return None
@@ -109,11 +111,12 @@ def _command(args: argparse.Namespace) -> str:
 def main() -> None:
     """Measure what was asked for, print and write the report."""
     args, start = _options(), time.monotonic()
+    children.end_like_ctrl_c()
     received = _receive(quick=args.quick) if "receive" in args.sections else []
     empty = Found([], [], [], [])
     scale = QUICK if args.quick else FULL
     path = path_full.measure(scale) if "full" in args.sections else empty
-    outage = _outage(args.outage) if "outage" in args.sections else None
+    outage = _outage(args.outage, quick=args.quick) if "outage" in args.sections else None
     edge = _edge(quick=args.quick) if "edge" in args.sections else None
     targets = path_targets.judge(received, path, outage, edge)
     seconds = time.monotonic() - start

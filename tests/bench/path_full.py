@@ -51,6 +51,10 @@ class Stored(Struct, frozen=True):
     devices: int
     sent: int
     rows: int
+    scored: int
+    """Of these, such that say whether the machine stood in alarm."""
+    idle_share: float
+    """Of a core, what the gateway needs when nothing comes in."""
 
 
 class Found(Struct, frozen=True):
@@ -91,6 +95,7 @@ def _try(found: Found, scale: Scale, what: tuple[str, str, int], even_rate: floa
 def _one(found: Found, scale: Scale, rig: Rig, even_rate: float) -> float:
     values = len(path_machines.machine(rig.machine_type).signals)
     path_phases.commission(rig)
+    idle_share = path_phases.idle_share(rig, scale.seconds)
     limit = path_gateway.most_per_s(rig.devices)
     for qos in (0, 1):
         count = int(min(scale.messages, limit * scale.seconds))
@@ -108,8 +113,9 @@ def _one(found: Found, scale: Scale, rig: Rig, even_rate: float) -> float:
                 path_phases.repeated(rig, values, order, scale.phases, keep_rate=True)
             )
     sent = rig.generator.run(Order(0, 0)).total
-    rows = rig.store.rows(rig.machine_type, "quality")
-    found.stored.append(Stored(rig.store.name, rig.machine_type, rig.devices, sent, rows))
+    rows, scored = (rig.store.rows(rig.machine_type, field) for field in ("quality", "alarm"))
+    kept = (sent, rows, scored, idle_share)
+    found.stored.append(Stored(rig.store.name, rig.machine_type, rig.devices, *kept))
     return even_rate
 
 

@@ -18,17 +18,25 @@ from tests.bench.path_load import Order
 from tests.bench.path_stores import Influx
 from tests.bench.report import say
 
-MACHINE_TYPE, VALUES = "ten_signals", 10
-DEVICES = 1000
+MACHINE_TYPE = "ten_signals"
 RATE = 1000.0
-"""Messages of 10 values a second: every machine once."""
+"""Messages of 10 values a second."""
 ORDINARY_S = 60.0
 FAST_S = 180.0
 FAST_RATE = 20_000.0
-QUIET_S = 10.0
 CATCH_UP_MAX_S = 900.0
 BLOCK_S = 5.0
 POLL_S = 0.25
+
+
+class Drill(Struct, frozen=True):
+    """What is to happen."""
+
+    seconds: float
+    """Without database, in terms of the data that comes meanwhile."""
+    devices: int = 1000
+    quiet_s: float = 10.0
+    """Before the outage, and after it is over."""
 
 
 class Outage(Struct, frozen=True):
@@ -36,6 +44,7 @@ class Outage(Struct, frozen=True):
 
     seconds: float
     """As long as the database was away, in terms of the data that came meanwhile."""
+    devices: int
     speed: float
     """How many times faster than that it came."""
     rows_waiting: int
@@ -52,14 +61,15 @@ class Outage(Struct, frozen=True):
     invalid: str = ""
 
 
-def drill(seconds: float) -> Outage:
-    """Kill the database, let `seconds` of telemetry come in, start it again, wait and count."""
+def drill(plan: Drill) -> Outage:
+    """Kill the database, let telemetry come in, start it again, wait and count."""
+    seconds = plan.seconds
     speed = 1.0 if seconds <= ORDINARY_S else min(seconds / FAST_S, FAST_RATE / RATE)
     speed = max(speed, 1.0)
-    with path_gateway.rig(Influx.name, MACHINE_TYPE, DEVICES) as rig:
+    with path_gateway.rig(Influx.name, MACHINE_TYPE, plan.devices) as rig:
         path_phases.commission(rig)
         begun = rig.seen()
-        rig.generator.run(_order(QUIET_S))
+        rig.generator.run(_order(plan.quiet_s))
         before = rig.seen()
         say(f"  the database is killed for {seconds:g} s of data, {speed:.0f} x as fast")
         rig.store.kill()
@@ -67,11 +77,12 @@ def drill(seconds: float) -> Outage:
         during = rig.seen()
         waiting, held_mib = _waiting(during), during.counts.get("journal_bytes", 0.0) / 2**20
         rig.store.start()
-        caught_up_s, total = _catch_up(rig)
+        caught_up_s, total = _catch_up(rig, plan.quiet_s)
         after = rig.seen()
         stored = rig.store.rows(MACHINE_TYPE, "quality")
         return Outage(
             seconds=seconds,
+            devices=plan.devices,
             speed=speed,
             rows_waiting=waiting,
             journal_mib=held_mib,
@@ -97,7 +108,7 @@ def _waiting(seen: Seen) -> int:
     return int(counts["batches_accepted"] - done)
 
 
-def _catch_up(rig: Rig) -> tuple[float, int]:
+def _catch_up(rig: Rig, quiet_s: float) -> tuple[float, int]:
     """Go on sending; return when less than a second's rows waited, and all that was ever sent."""
     start, caught_up_s = time.monotonic(), float("nan")
     while caught_up_s != caught_up_s:  # noqa: PLR0124 - not a number yet
@@ -109,8 +120,8 @@ def _catch_up(rig: Rig) -> tuple[float, int]:
             if _waiting(rig.seen()) <= RATE:
                 caught_up_s = time.monotonic() - start
             time.sleep(POLL_S)
-        total = rig.generator.done().total
-    total = rig.generator.run(_order(QUIET_S)).total
+        rig.generator.done()
+    total = rig.generator.run(_order(quiet_s)).total
     rig.until(lambda: _waiting(rig.seen()) <= 0, "all rows are written", path_phases.STORED_S)
     return caught_up_s, total
 

@@ -85,6 +85,13 @@ def _stored(rig: Rig, before: Seen, count: int) -> bool:
     return rig.seen().since(before, "series_rows_written") >= count
 
 
+def idle_share(rig: Rig, seconds: float) -> float:
+    """Return the share of a core that the gateway takes while nothing comes in."""
+    before, start = rig.cost(), time.perf_counter()
+    time.sleep(seconds)
+    return rig.cost().since(before) / (time.perf_counter() - start)
+
+
 def measure(rig: Rig, values: int, order: Order, *, keep_rate: bool = False) -> Phase:
     """Put one load on the gateway; one that is to keep its rate and does not is invalid."""
     before, cost, store_cost = rig.seen(), rig.cost(), _store_cpu_s(rig)

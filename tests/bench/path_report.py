@@ -111,11 +111,14 @@ def _split(path: Found) -> Table:
 
 def _stored(path: Found) -> Table:
     rows = [
-        [f"{s.store}, {s.devices:,} x {s.machine_type}", f"{s.sent:,}", f"{s.rows:,}",
-         f"{s.sent - s.rows:,}"]
+        [f"{s.store}, {s.devices:,} x {s.machine_type}"]
+        + [f"{number:,}" for number in (s.sent, s.rows, s.scored, s.sent - s.rows)]
+        + [f"{100 * s.idle_share:.1f}"]
         for s in path.stored
-    ]  # fmt: skip
-    return Table(["", "sent", "rows in the store", "lost"], rows)
+    ]
+    return Table(
+        ["", "sent", "rows in the store", "scored", "lost", "gateway idle: % of a core"], rows
+    )
 
 
 def _outage(outage: Outage) -> str:
@@ -126,7 +129,7 @@ def _outage(outage: Outage) -> str:
         "values/s; detection during the outage is measured at that rate)"
     )
     return (
-        f"InfluxDB gets SIGKILL while 1,000 machines send 10,000 values/s at QoS 1; "
+        f"InfluxDB gets SIGKILL while {outage.devices:,} machines send 10,000 values/s at QoS 1; "
         f"{outage.seconds:,.0f} s of data come in without it, {how}; then it is started again and "
         f"the load goes on at 10,000 values/s. {outage.rows_waiting:,} rows waited in "
         f"{outage.journal_mib:,.0f} MiB of journal; less than a second of them was left after "

@@ -64,7 +64,7 @@ class Embedded:
 
     def rows(self, measurement: str, field: str) -> int:
         files = sorted(self._data_dir.glob("telemetry-*.db"))
-        return sum(len(series_files.instants(file, field)) for file in files)
+        return sum(series_files.count(file, field) for file in files)
 
     def pids(self) -> list[int]:
         return []

