@@ -22,9 +22,6 @@ from models.checks_kernel import RING, Counts, Floats, Hashes, Marks, Places
 from models.sample import Layout, Sample
 from models.settings import Settings
 
-_FIRST = np.zeros(1, np.int64)
-_HOW = {how: np.array([how], np.uint8) for how in (kernel.IDLE, kernel.JUDGED)}
-
 
 class CheckResult(Struct, frozen=True):
     """A check that fails: which signal's sensor is to blame, and why, for people."""
@@ -141,27 +138,9 @@ def empty(layout: Layout, machines: int = 1) -> Checks:
     )  # fmt: skip
 
 
-def advance(c: Checks, s: Sample, layout: Layout, settings: Settings, *, judged: bool) -> None:
-    """Move on by one reading; ``judged`` tells whether the machine runs in a judged mode."""
-    wrong = s.invalid | s.outside if judged else s.invalid
-    grade = wrong.astype(np.int8) - ~np.isnan(s.usable)
-    how = _HOW[kernel.JUDGED if judged else kernel.IDLE]
-    confirm, stuck_ns = thresholds(settings)
-    kernel.advance(
-        c.numbers, c.counts, c.marks, c.repeats_, c.ring, c.chain, _FIRST, np.array([s.time_ns]),
-        np.asarray(s.raw[None], np.float64), grade[None], how, np.zeros(1, np.uint8), layout.low,
-        layout.high, len(layout.responses), confirm, stuck_ns,
-    )  # fmt: skip
-
-
 def thresholds(settings: Settings) -> tuple[int, float]:
     """Return how many bad readings are a failure, and how many ns make a number stuck."""
     return min(settings.confirm_samples, 255), settings.stuck_s * 1e9
-
-
-def observe(c: Checks, s: Sample) -> None:
-    """Count how lively the numbers are, in commissioning, after `advance`."""
-    kernel.observe(c.numbers, c.counts, c.repeats_, 0, np.asarray(s.raw[None], np.float64), 0)
 
 
 def commission(c: Checks) -> None:

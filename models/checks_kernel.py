@@ -86,12 +86,9 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
     for i in range(which.size):
         rows[i] = _hash(raw, i)
     for i in range(which.size):
-        if i + EARLY < which.size:
-            m = which[i + EARLY]
-            _ask_signals(numbers, counts, marks, repeats, chain, m, rows[i + EARLY] % RING)
-        if i + SOON < which.size:
-            m = which[i + SOON]
-            _ask_rows(repeats, ring, chain, m, rows[i + SOON] % RING)
+        early, soon = min(i + EARLY, which.size - 1), min(i + SOON, which.size - 1)
+        _ask_signals(numbers, counts, marks, repeats, chain, which[early], rows[early] % RING)
+        _ask_rows(repeats, ring, chain, which[soon], rows[soon] % RING)
         m, row = which[i], rows[i]
         if how[i] != LATE:
             judged = how[i] != IDLE

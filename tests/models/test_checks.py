@@ -1,12 +1,14 @@
 """Checks blame the sensor or its wire, and leave the machine's faults to the machine."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from contract.machines import CheckKind, MachineType, Signal, library
 from contract.telemetry import Quality, Reading
 from firmware_sim.physics import MACHINES
-from models import checks
+from models import checks, checks_kernel
 from models.checks import CheckResult
 from models.checks_kernel import SAME
 from models.monitor import Monitor, State
@@ -16,6 +18,19 @@ from tests.models import plant
 from tests.models.evaluate import Run
 
 MACHINE = plant.machine()
+
+
+def _advance(
+    c: checks.Checks, s: Sample, layout: Layout, settings: Settings, *, judged: bool
+) -> None:
+    wrong = s.invalid | s.outside if judged else s.invalid
+    how = np.array([checks_kernel.JUDGED if judged else checks_kernel.IDLE], np.uint8)
+    row: Any = (
+        *c.arrays(), np.zeros(1, np.int64), np.array([s.time_ns]), s.raw[None],
+        (wrong.astype(np.int8) - ~np.isnan(s.usable))[None], how, np.zeros(1, np.uint8),
+        layout.low, layout.high, len(layout.responses), *checks.thresholds(settings),
+    )  # fmt: skip
+    checks_kernel.advance(*row)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +236,7 @@ def test_a_number_that_rests_where_it_has_never_been_is_stuck_only_if_the_refere
     assert any(monitor.update(r).checks for r in rows)
     layout, c = Layout(MACHINE), Monitor.restore(MACHINE, healthy[0])._state.checks
     for r in rows:
-        checks.advance(c, sample(layout, r), layout, DEFAULT, judged=True)
+        _advance(c, sample(layout, r), layout, DEFAULT, judged=True)
     assert not c.stuck.any()
 
 
@@ -257,7 +272,7 @@ def test_a_row_is_found_again_as_long_as_it_is_remembered(different: int) -> Non
         judged = bool(draw.random() < 0.97)
         row, no = np.array([float(value)]), np.zeros(1, bool)
         s = Sample(i * 10**9, row, row, no, no, np.zeros(0))
-        checks.advance(c, s, layout, Settings(stuck_s=0), judged=judged)
+        _advance(c, s, layout, Settings(stuck_s=0), judged=judged)
         if lag and len(past) >= lag and past[-lag] == value:
             same += 1
         else:
