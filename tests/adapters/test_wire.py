@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.adapters import wire_fast, wire_kernel
-from cloud.adapters.store import AssetRow
+from cloud.core.asset import AssetRow
 from cloud.adapters.wire import WHOLE_MAX, Reader, Rows, Taken, length
 from cloud.adapters.wire_boots import BOOTS_MAX, Saved
 from cloud.core.intake import Limits, Position, accept
@@ -196,6 +196,20 @@ def test_what_the_journal_refused_has_never_been(
     same(a.rows, b.rows)
     assert positions(one) == positions(other)
     assert acks(one) == acks(other)
+
+
+def test_what_compiled_code_counted_is_taken_back_too() -> None:
+    under_test = reader()
+    take(under_test, packet(sequence=1, boot="a"))
+    before = positions(under_test)
+    acks(under_test)
+    for _ in range(2):
+        taken = take(under_test, *(packet(sequence=i, boot="a") for i in (2, 3, 4)))
+        assert taken.accepted == 3
+        same(under_test.rows(taken.packets), taken.rows)  # somebody else reads meanwhile
+        under_test.undo()
+        assert positions(under_test) == before
+        assert acks(under_test) == {}
 
 
 @settings(max_examples=60, deadline=None)
