@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 
 from cloud.adapters import database as db
 from cloud.adapters.memory import Memory
-from cloud.core.playbook import Tier
+from cloud.core.asset import AssetRow
 from contract.errors import Refused
 from contract.firmware import Release
 
@@ -72,18 +72,6 @@ class OutboxRow(Struct, frozen=True, kw_only=True):
     last_error: str = ""
     state: OutboxState = OutboxState.PENDING
     ended_ns: int | None = None
-
-
-class AssetRow(Struct, frozen=True, kw_only=True):
-    """One machine that the gateway looks after."""
-
-    device: str
-    site: str
-    machine_type: str
-    title: str = ""
-    serial: str = ""
-    address: str = ""
-    tier: Tier = "B"
 
 
 class TicketRow(Struct, frozen=True, kw_only=True):

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from cloud.adapters import wire_fast as fast
 from cloud.adapters import wire_kernel as kernel
 from cloud.adapters import wire_slow as slow
-from cloud.adapters.store import AssetRow
 from cloud.adapters.wire_boots import Boots
 from cloud.adapters.wire_number import Bytes, Ints, powers
+from cloud.core.asset import AssetRow
 from cloud.core.intake import Limits
 from contract import codec, topics
 from contract.errors import Malformed

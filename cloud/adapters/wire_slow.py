@@ -10,8 +10,8 @@ import numpy as np
 
 from cloud.adapters import wire_fast as fast
 from cloud.adapters import wire_kernel as kernel
-from cloud.adapters.store import AssetRow
 from cloud.adapters.wire_number import Bytes, Ints
+from cloud.core.asset import AssetRow
 from contract import codec, topics
 from contract.errors import Malformed
 from contract.machines import MachineType

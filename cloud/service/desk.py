@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 import msgspec
-from msgspec import Struct
 
-from cloud.adapters.board import Board
 from cloud.adapters.series import Readable
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 from cloud.core import case as rules
@@ -44,6 +42,7 @@ from cloud.service.learning import Learning, failed_checks
 from cloud.service.lives import Lives
 from cloud.service.outbox import Announcement, DeviceCommand
 from cloud.service.parts import Parts
+from cloud.service.windows import Windows
 from cloud.web import metrics
 from cloud.web.ports import Action, Live, Notice
 from contract.commands import Answer, Command
@@ -69,23 +68,6 @@ FADED = 0.9
 """Below this share of its highest score an alarm is fading, and its pattern with it."""
 REST_NS = 3600 * 10**9
 """After people ended a case, the same alarm opens a new one at the earliest so much later."""
-
-
-class Windows(Struct, frozen=True):
-    """What the desk sees of the gateway's other parts."""
-
-    live: Callable[[str], Live | None]
-    """The latest of a device."""
-    states: Callable[[], list[State]]
-    """Every machine's state."""
-    boards: Callable[[], list[Board]]
-    """The workers' boards, for their counters."""
-    notices: Callable[[str], list[Notice]]
-    """How a device stands out among its peers."""
-    unready: Callable[[], list[str]]
-    """What keeps the workers from their work."""
-    troubles: Callable[[], list[str]]
-    """What people should know of workers and agents."""
 
 
 class Desk:

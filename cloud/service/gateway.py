@@ -17,10 +17,11 @@ from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link, read_password
 from cloud.adapters.series_stores import open_reader
 from cloud.adapters.shards import reshard
-from cloud.adapters.store import AssetRow, Store
+from cloud.adapters.store import Store
 from cloud.config import Config
 from cloud.core import playbook
-from cloud.service.desk import Desk, Windows
+from cloud.core.asset import AssetRow
+from cloud.service.desk import Desk
 from cloud.service.intake import Intake
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
@@ -28,6 +29,7 @@ from cloud.service.outbox import Outbox
 from cloud.service.parts import Parts
 from cloud.service.peers import Peers
 from cloud.service.picture import Picture
+from cloud.service.windows import Windows
 from cloud.service.workers import Said, Workers
 from cloud.web.app import create_app
 from cloud.worker import places

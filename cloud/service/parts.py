@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
 from cloud.adapters.series import Readable
-from cloud.adapters.store import AssetRow, Store
+from cloud.adapters.store import Store
 from cloud.config import Config
+from cloud.core.asset import AssetRow
 from contract.machines import MachineType
 from contract.timescale import Timescale
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 
 from cloud.adapters.board import Board
-from cloud.adapters.store import AssetRow
+from cloud.core.asset import AssetRow
 from cloud.service.workers import Workers
 from cloud.web.ports import Live
 from contract import firmware

@@ -6,7 +6,8 @@ Everything here reads and may block for a moment: call it from a thread.
 import msgspec
 from msgspec.structs import asdict
 
-from cloud.adapters.store import AssetRow, CaseRow
+from cloud.adapters.store import CaseRow
+from cloud.core.asset import AssetRow
 from cloud.core.states import Case, Phase
 from cloud.core.wording import foreseen
 from cloud.web import case_views, ticket_views, words

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from cloud.adapters.store import AssetRow
+from cloud.core.asset import AssetRow
 from cloud.core.hours import Ended
 from models.monitor import Assessment
 

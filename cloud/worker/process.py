@@ -130,6 +130,7 @@ class Worker:
 
     async def take_part(self) -> None:
         """Work off the journal, then take telemetry until cancelled."""
+        self.watch.warm_up()
         await self._replay()
         self._ready = True
         await self._inlet.run(self._handle)

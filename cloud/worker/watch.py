@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cloud.adapters.board import Board
 from cloud.adapters.journal import Checkpoint
-from cloud.adapters.store import AssetRow
 from cloud.adapters.wire import Rows
+from cloud.core.asset import AssetRow
 from cloud.core.intake import Limits
 from cloud.worker.messages import Verdict
 from cloud.worker.order import BEHIND, LIVE, sort_out
@@ -29,6 +29,7 @@ from models.watchers import Watchers
 
 LEAP_POLLS = 5
 """A reading is missing when so many polls have brought none; a shorter gap is no outage."""
+WARM_UP_ROWS = 200
 STATES = tuple(State)
 ALARM, HEALTHY = STATES.index(State.ALARM), STATES.index(State.HEALTHY)
 UNSCORED = 255
@@ -130,6 +131,29 @@ class Watch:
         self._sums = Sums(self.kinds, count, emit)
 
     # What the worker asks.
+
+    def warm_up(self) -> None:
+        """Load what is compiled, so that no reading waits for it; in a fresh installation compile.
+
+        A machine that does not exist is commissioned and judged.
+        """
+        rng = np.random.default_rng(0)
+        for kind in self.kinds:
+            signals = kind.machine.signals
+            low = np.array([s.range[0] for s in signals])
+            span = np.array([s.range[1] for s in signals]) - low
+            values = low + span * rng.uniform(0.4, 0.6, (WARM_UP_ROWS, len(signals)))
+            for i, signal in enumerate(signals):
+                if signal.judged_modes:
+                    values[:, i] = signal.judged_modes[0]
+            settings = Settings(commissioning_s=1.0, commissioning_samples=WARM_UP_ROWS // 2)
+            times_ns = np.arange(WARM_UP_ROWS) * int(kind.machine.poll_interval_s * 1e9)
+            watchers = Watchers(kind.machine, 1, settings)
+            good = np.zeros(values.shape, np.uint8)
+            which = np.zeros(WARM_UP_ROWS, np.int64)
+            watchers.update(which, times_ns, values, good)
+            watchers.copy(0, watchers, 0)
+            watchers.assessment(0)
 
     def attend(self, devices: list[str], *, on: bool) -> None:
         """Tell every verdict on these devices from now on, or only alarms."""

@@ -12,7 +12,6 @@ from cloud.adapters.store import (
     QUARANTINE_MAX,
     QUARANTINE_PAYLOAD_BYTES_MAX,
     TEXT_MAX,
-    AssetRow,
     CaseRow,
     OutboxRow,
     OutboxState,
@@ -20,6 +19,7 @@ from cloud.adapters.store import (
     TicketRow,
     TimelineRow,
 )
+from cloud.core.asset import AssetRow
 from contract.errors import Malformed, Refused, Unreachable
 from contract.firmware import Release
 from tests import peers

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloud.adapters import wire_slow
-from cloud.adapters.store import AssetRow
+from cloud.core.asset import AssetRow
 from cloud.adapters.wire import Reader, Taken, length
 from cloud.adapters.wire_number import number, powers
 from cloud.core.intake import Limits

@@ -12,15 +12,17 @@ import pytest
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
 from cloud.adapters.series_sqlite import SqliteSeries
-from cloud.adapters.store import AssetRow, OutboxRow, OutboxState, Store
+from cloud.adapters.store import OutboxRow, OutboxState, Store
 from cloud.config import Config
 from cloud.core import playbook
+from cloud.core.asset import AssetRow
 from cloud.core.states import Mode, Phase
-from cloud.service.desk import Desk, Windows
+from cloud.service.desk import Desk
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
 from cloud.service.outbox import DeviceCommand, Outbox
 from cloud.service.parts import Parts
+from cloud.service.windows import Windows
 from contract import machines
 from contract.commands import Answer, AnswerStatus
 from contract.errors import Refused

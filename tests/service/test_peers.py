@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.adapters.store import AssetRow
+from cloud.core.asset import AssetRow
 from cloud.service.parts import Parts
 from cloud.service.peers import GRACE_NS, PEERS_MAX, Peers
 from cloud.worker.days import DAY_NS

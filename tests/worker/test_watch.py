@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cloud.adapters.board import Board
-from cloud.adapters.store import AssetRow
 from cloud.adapters.wire import Rows
+from cloud.core.asset import AssetRow
 from cloud.core.hours import HOUR_NS
 from cloud.worker.days import DAY_NS
 from cloud.worker.messages import DayEnded, HourEnded, Verdict

@@ -1,0 +1,17 @@
+"""The list of machines that a gateway looks after."""
+
+from msgspec import Struct
+
+from cloud.core.playbook import Tier
+
+
+class AssetRow(Struct, frozen=True, kw_only=True):
+    """One machine that the gateway looks after."""
+
+    device: str
+    site: str
+    machine_type: str
+    title: str = ""
+    serial: str = ""
+    address: str = ""
+    tier: Tier = "B"

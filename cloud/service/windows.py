@@ -1,0 +1,26 @@
+"""What the desk sees of the gateway's other parts."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from cloud.adapters.board import Board
+from cloud.web.ports import Live, Notice
+from models.monitor import State
+
+
+class Windows(Struct, frozen=True):
+    """What the desk sees of the gateway's other parts."""
+
+    live: Callable[[str], Live | None]
+    """The latest of a device."""
+    states: Callable[[], list[State]]
+    """Every machine's state."""
+    boards: Callable[[], list[Board]]
+    """The workers' boards, for their counters."""
+    notices: Callable[[str], list[Notice]]
+    """How a device stands out among its peers."""
+    unready: Callable[[], list[str]]
+    """What keeps the workers from their work."""
+    troubles: Callable[[], list[str]]
+    """What people should know of workers and agents."""
