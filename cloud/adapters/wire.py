@@ -339,7 +339,8 @@ class Reader:
             np.repeat([item.message for item in asked], ticks),
         )
         order = np.argsort(np.concatenate(messages), kind="stable")
-        return Rows(*(np.concatenate(part)[order] for part in zip(rows, late, strict=True)))
+        parts = [rows, late]
+        return Rows(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
 
     def _ack(self, device: int, boot: str, sequence: int) -> bytes:
         topic = self._topics[device].removesuffix(b"telemetry") + b"ack"

@@ -12,8 +12,8 @@ import pytest
 from cloud.adapters import broker as brokers
 from cloud.adapters import inlet as inlets
 from cloud.adapters.inlet import Inlet
-from cloud.core.asset import AssetRow
 from cloud.adapters.wire import Reader, Taken
+from cloud.core.asset import AssetRow
 from contract import codec, machines, topics
 from contract.telemetry import Ack, TelemetryBatch
 from contract.topics import Channel

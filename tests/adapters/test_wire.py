@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.adapters import wire_fast, wire_kernel
-from cloud.core.asset import AssetRow
 from cloud.adapters.wire import WHOLE_MAX, Reader, Rows, Taken, length
 from cloud.adapters.wire_boots import BOOTS_MAX, Saved
+from cloud.core.asset import AssetRow
 from cloud.core.intake import Limits, Position, accept
 from contract import codec, machines, topics
 from contract.errors import Malformed
