@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Counts, Live, Reference
 from models.factors import HUBER, Array
+from models.prefetch import EARLY, SOON, ask_ahead
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums in any order; but NaN and infinity must keep their meaning."""
@@ -81,8 +82,9 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
     precision, freedom, level_all, level_one = r.precision, r.freedom, r.level_all, r.level_one
     last_ns, rows, held, gone, z, now = s.last_ns, s.rows, s.held, s.gone, s.z, s.score
     residual, doubt, level, busy, on = s.residual, s.doubt, s.level, s.busy, s.alarm
-    y = np.empty(matrix.shape[2])
+    y, end = np.empty(matrix.shape[2]), machines.size - 1
     for i in range(machines.size):
+        ask_ahead(r, s, machines[min(i + EARLY, end)], machines[min(i + SOON, end)], y.size)
         m = machines[i]
         if ready[m] and (last_ns[m] < 0 or times_ns[i] > last_ns[m]):
             dt = 1.0 if last_ns[m] < 0 else (times_ns[i] - last_ns[m]) / interval_ns[m]

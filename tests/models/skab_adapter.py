@@ -7,7 +7,7 @@ from contract.machines import MachineType, Signal
 from contract.telemetry import Reading
 from models.monitor import State
 from models.settings import Settings
-from models.unaided import kind
+from tests.models.one import One
 
 
 class Detector:
@@ -19,7 +19,7 @@ class Detector:
         self.columns = columns
         self.alarm = False
         self.score = 0.0
-        self.monitor = kind(machine)(
+        self.monitor = One(
             machine,
             Settings(commissioning_s=warmup * 0.98, commissioning_samples=int(warmup * 0.9)),
         )

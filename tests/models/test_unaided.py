@@ -6,9 +6,10 @@ import pytest
 from contract.errors import Malformed
 from contract.machines import MachineType, Role, Signal
 from contract.telemetry import Quality, Reading
-from models.monitor import Assessment, Monitor, State
+from models.monitor import Assessment, State
 from models.settings import Settings
-from models.unaided import Unaided, kind
+from models.watchers import told
+from tests.models.one import One
 
 NAMES = ["flow", "pressure", "current"]
 SETTINGS = Settings(commissioning_s=400, commissioning_samples=300)
@@ -27,7 +28,7 @@ def rows(count: int, seed: int = 1) -> np.ndarray:
     return np.column_stack(signals)
 
 
-def watch(watcher: Unaided, values: np.ndarray, start: int = 0) -> list[Assessment]:
+def watch(watcher: One, values: np.ndarray, start: int = 0) -> list[Assessment]:
     return [
         watcher.update(
             Reading((start + i) * 10**9, dict(zip(NAMES, map(float, row), strict=True)), {})
@@ -36,17 +37,17 @@ def watch(watcher: Unaided, values: np.ndarray, start: int = 0) -> list[Assessme
     ]
 
 
-def test_a_machine_with_declared_causes_has_a_monitor_and_one_without_is_watched_unaided() -> None:
-    assert kind(rig()) is Unaided
+def test_a_driver_is_what_tells_a_machine_from_a_bare_one() -> None:
+    assert not told(rig())
     driver = Signal(name="speed", title="Speed", unit="", range=BAD_RANGE, role=Role.DRIVER)
-    told = MachineType(name="told", title="T", poll_interval_s=1, signals=[*rig().signals, driver])
-    assert kind(told) is Monitor
+    signals = [*rig().signals, driver]
+    assert told(MachineType(name="rig", title="R", poll_interval_s=1, signals=signals))
 
 
 def test_a_fault_is_found_held_attributed_and_ended() -> None:
     x = rows(1500)
     x[800:1100, 1] += 5.0
-    seen = watch(Unaided(rig(), SETTINGS), x)
+    seen = watch(One(rig(), SETTINGS), x)
     states = [a.state for a in seen]
     assert set(states[:399]) == {State.COMMISSIONING}
     assert State.ALARM not in states[400:800]
@@ -60,18 +61,18 @@ def test_a_fault_is_found_held_attributed_and_ended() -> None:
 def test_saved_bytes_go_on_exactly_and_strangers_are_refused() -> None:
     x = rows(900)
     x[600:, 2] -= 4
-    watcher = Unaided(rig(), SETTINGS)
+    watcher = One(rig(), SETTINGS)
     watch(watcher, x[:500])
-    other = Unaided.restore(rig(), watcher.save(), SETTINGS)
+    other = One.restore(rig(), watcher.save(), SETTINGS)
     assert watch(other, x[500:], 500) == watch(watcher, x[500:], 500)
     with pytest.raises(Malformed, match="commission"):
-        Unaided.restore(rig(["flow", "pressure", "power"]), watcher.save(), SETTINGS)
+        One.restore(rig(["flow", "pressure", "power"]), watcher.save(), SETTINGS)
     with pytest.raises(Malformed, match="commission"):
-        Unaided.restore(rig(), watcher.save(), Settings())
+        One.restore(rig(), watcher.save(), Settings())
 
 
 def test_readings_without_values_are_not_judged_and_recommissioning_starts_anew() -> None:
-    watcher = Unaided(rig(), SETTINGS)
+    watcher = One(rig(), SETTINGS)
     watch(watcher, rows(500))
     bad = Reading(600 * 10**9, dict.fromkeys(NAMES), dict.fromkeys(NAMES, Quality.BAD))
     assert watcher.update(bad).state is State.UNJUDGED

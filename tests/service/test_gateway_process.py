@@ -136,14 +136,27 @@ def test_equipment_without_sequence_is_deduplicated_by_its_time(
         assert plant.acks == {}
 
 
+@pytest.mark.parametrize(
+    ("asset", "texts"),
+    [
+        (
+            'device = "Pump 1"\nmachine_type = "chiller"',
+            ["assets.0.device", "cannot name"],
+        ),
+        (
+            'device = "pump-1"\nmachine_type = "submarine"',
+            ["asset pump-1", "submarine", "centrifugal_pump"],
+        ),
+    ],
+)
 def test_a_config_that_makes_no_sense_is_refused_with_file_field_and_reason(
-    tmp_path: Path,
+    tmp_path: Path, asset: str, texts: list[str]
 ) -> None:
     config = tmp_path / "cloud.toml"
-    config.write_text('[[assets]]\ndevice = "Pump 1"\nsite = "a"\nmachine_type = "submarine"\n')
+    config.write_text(f'[[assets]]\nsite = "a"\n{asset}\n')
     command = [sys.executable, "-P", "-m", "cloud", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    for text in (str(config), "assets.0.device", "cannot name", "submarine", "centrifugal_pump"):
+    for text in (str(config), *texts):
         assert text in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,16 +1,16 @@
-"""One machine whose type declares neither drivers nor modes, with the face of a `Monitor`."""
+"""`Watchers` of one machine, with the face of a `Monitor`."""
 
 import numpy as np
 
 from contract.machines import MachineType
 from contract.telemetry import Quality, Reading
-from models.monitor import Assessment, Monitor
+from models.monitor import Assessment
 from models.settings import DEFAULT, Settings
-from models.watchers import Watchers, told
+from models.watchers import Watchers
 
 
-class Unaided:
-    """Watches one machine by its bare signals. Data of any kind never makes it raise."""
+class One:
+    """Watches one machine, reading by reading."""
 
     def __init__(self, machine: MachineType, settings: Settings = DEFAULT) -> None:
         self._watchers = Watchers(machine, 1, settings)
@@ -40,7 +40,7 @@ class Unaided:
         return self._watchers.save(0)
 
     @classmethod
-    def restore(cls, machine: MachineType, data: bytes, settings: Settings = DEFAULT) -> "Unaided":
+    def restore(cls, machine: MachineType, data: bytes, settings: Settings = DEFAULT) -> "One":
         """Go on from saved bytes.
 
         Raises:
@@ -49,11 +49,3 @@ class Unaided:
         watcher = cls(machine, settings)
         watcher._watchers.restore(0, data)
         return watcher
-
-
-Watcher = Monitor | Unaided
-
-
-def kind(machine: MachineType) -> type[Monitor] | type[Unaided]:
-    """Return what watches machines of this type."""
-    return Monitor if told(machine) else Unaided
