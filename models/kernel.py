@@ -76,9 +76,8 @@ def advance(  # noqa: PLR0917  # jitted: arrays one by one
         score: where the scores go, (n,).
         alarm: where the alarms go, (n,).
     """
-    # taken out of the state once: each time would count references
     ready, interval_ns, features, scales = r.ready, r.interval_ns, r.features, r.scales
-    centre, scale, noise, matrix = r.centre, r.scale, r.noise, r.matrix
+    centre, scale, noise, matrix = r.centre, r.scale, r.noise, r.matrix  # once: it counts uses
     precision, freedom, level_all, level_one = r.precision, r.freedom, r.level_all, r.level_one
     last_ns, rows, held, gone, z, now = s.last_ns, s.rows, s.held, s.gone, s.z, s.score
     residual, doubt, level, busy, on = s.residual, s.doubt, s.level, s.busy, s.alarm

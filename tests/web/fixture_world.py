@@ -12,9 +12,9 @@ import msgspec
 from cloud.adapters.series import Row, Series
 from cloud.adapters.series_sqlite import SqliteSeries
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
-from cloud.core.asset import AssetRow
 from cloud.core import case as rules
 from cloud.core import playbook, ticket
+from cloud.core.asset import AssetRow
 from cloud.core.states import (
     Approved,
     Case,
