@@ -109,7 +109,21 @@ def whole(buf: Bytes, i: int) -> tuple[int, int]:
 
 
 @compiled
-def number(  # noqa: C901, PLR0912, PLR0917  # jitted: arrays one by one
+def _power(buf: Bytes, i: int) -> tuple[int, int]:
+    """Read what follows an ``e`` and return the power and the place behind it, -1 if in doubt."""
+    down = buf[i] == 45
+    if down or buf[i] == 43:
+        i += 1
+    while buf[i] == 48 and 48 <= buf[i + 1] <= 57:
+        i += 1  # Python writes e-05
+    power, i = whole(buf, i)
+    if power < 0 or power > 1000:
+        return 0, -1
+    return -power if down else power, i
+
+
+@compiled
+def number(  # noqa: C901, PLR0917  # jitted: arrays one by one
     buf: Bytes, i: int, powers: Words, values: Floats, bits: Words, row: int, column: int
 ) -> int:
     """Read a number into ``values[row, column]``; return the place behind it, -1 if in doubt.
@@ -146,15 +160,10 @@ def number(  # noqa: C901, PLR0912, PLR0917  # jitted: arrays one by one
         if exponent == 0:
             return -1
     if buf[i] == 101 or buf[i] == 69:
-        down = buf[i + 1] == 45
-        i += 2 if down or buf[i + 1] == 43 else 1
-        while buf[i] == 48 and 48 <= buf[i + 1] <= 57:
-            i += 1  # Python writes e-05
-        power, i = whole(buf, i)
-        if power < 0 or power > 1000:
+        power, i = _power(buf, i + 1)
+        if i < 0:
             return -1
-        exponent += -power if down else power
-        whole_number = False
+        exponent, whole_number = exponent + power, False
     if digits > _DIGITS or (negative and whole_number and mantissa == 0):
         return -1  # -0 is read as a whole number, without its sign
     if 0 <= mantissa < _EXACT_MAX and -22 <= exponent <= 22:
@@ -162,8 +171,7 @@ def number(  # noqa: C901, PLR0912, PLR0917  # jitted: arrays one by one
         value = value / _EXACT[-exponent] if exponent < 0 else value * _EXACT[exponent]
         values[row, column] = -value if negative else value
         return i
-    # 19 digits may have turned negative: the same bits
-    unsigned = np.uint64(mantissa)
+    unsigned = np.uint64(mantissa)  # 19 digits may have turned negative: the same bits
     return i if _nearest(unsigned, exponent, negative, powers, bits, row, column) else -1
 
 
