@@ -1,11 +1,11 @@
 """Receivers to compare with, each in a process of its own: it takes messages and does nothing.
 
-    python tests/bench/path_clients.py NAME PORT USERNAME PASSWORD FILTER QOS WARMUP COUNT PHASES
-        BYTES COUNT_FILE
+    python tests/bench/path_clients.py NAME
 
-Topic and payload of every message are touched, as the laziest use would. The floor does not even
-find the messages in the bytes. Prints ``ready``, then one JSON line. Stands alone: what it imports
-is what the measured client needs, and its resident memory is that client's.
+Reads a `Job` from standard input, one line of JSON. Topic and payload of every message are touched,
+as the laziest use would. The floor does not even find the messages in the bytes. Prints ``ready``,
+then one JSON line. Stands alone: what it imports is what the measured client needs, and its
+resident memory is that client's.
 """
 
 import asyncio
@@ -189,18 +189,4 @@ RECEIVERS: dict[str, Callable[[Job], None]] = {
 
 
 if __name__ == "__main__":
-    name, port, username, password, pattern, qos, warmup, count, phases, size, shared = sys.argv[1:]
-    RECEIVERS[name](
-        Job(
-            int(port),
-            username,
-            password,
-            pattern,
-            int(qos),
-            int(warmup),
-            int(count),
-            int(phases),
-            int(size),
-            shared,
-        )
-    )
+    RECEIVERS[sys.argv[1]](Job(**json.loads(sys.stdin.readline())))

@@ -1,10 +1,9 @@
 """The load generator: a process of its own that publishes what `path_packets` writes.
 
-    python tests/bench/path_load.py '{"port": 1883, "username": "bench", ...}'
-
-Reads orders from standard input and answers each with one line, both JSON. It never sends more
-than ``window`` messages ahead of what has come through, so that no broker has to drop any; a load
-that is told a rate and cannot keep it says so by the seconds it took.
+Reads a `Setup` and then orders from standard input, one line of JSON each, and answers every order
+with such a line. It never sends more than ``window`` messages ahead of what has come through, so
+that no broker has to drop any; a load that is told a rate and cannot keep it says so by the seconds
+it took.
 """
 
 import select
@@ -181,7 +180,7 @@ def connect(setup: Setup) -> socket.socket:
 
 def main() -> None:
     """Obey until standard input ends."""
-    load = Load(msgspec.json.decode(sys.argv[1], type=Setup))
+    load = Load(msgspec.json.decode(sys.stdin.readline(), type=Setup))
     for line in sys.stdin:
         done = load.run(msgspec.json.decode(line, type=Order))
         sys.stdout.write(msgspec.json.encode(done).decode() + "\n")

@@ -110,6 +110,13 @@ def line(process: subprocess.Popen[bytes], log: Path, timeout_s: float = ANSWER_
     raise Unreachable(f"{log.stem} gave no answer: {log.read_text()[-2000:]}")
 
 
+def tell(process: subprocess.Popen[bytes], message: object) -> None:
+    """Write a line to a child; secrets, too, which others could see among its arguments."""
+    assert process.stdin
+    process.stdin.write(msgspec.json.encode(message) + b"\n")
+    process.stdin.flush()
+
+
 class Generator:
     """The load generator's process."""
 
@@ -118,9 +125,7 @@ class Generator:
 
     def begin(self, order: Order) -> None:
         """Let it send."""
-        assert self._process.stdin
-        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
-        self._process.stdin.flush()
+        tell(self._process, order)
 
     def done(self) -> Done:
         """Wait until it has sent all, and all came through or nothing does any more."""
@@ -137,8 +142,8 @@ def generator(setup: Setup, folder: Path) -> Iterator[Generator]:
     """Run a load generator."""
     log = folder / "load.log"
     program = ROOT / "tests" / "bench" / "path_load.py"
-    command = [sys.executable, str(program), msgspec.json.encode(setup).decode()]
-    with child(command, log) as process:
+    with child([sys.executable, str(program)], log) as process:
+        tell(process, setup)
         yield Generator(process, log)
 
 

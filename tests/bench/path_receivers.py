@@ -77,13 +77,15 @@ def _one(
             port=broker.port, username=user, password=broker.password(user), machine_type=TYPE,
             devices=DEVICES, run=run, count_file=str(counter),
         )  # fmt: skip
-        command = [
-            sys.executable, str(Path(__file__).with_name("path_clients.py")), name,
-            str(broker.port), receiver, broker.password(receiver),
-            *topics.subscriptions(topics.Channel.TELEMETRY),
-            *map(str, (qos, warmup, count, phases, size(setup, total))), str(counter),
-        ]  # fmt: skip
+        job_told = {
+            "port": broker.port, "username": receiver, "password": broker.password(receiver),
+            "pattern": topics.subscriptions(topics.Channel.TELEMETRY)[0], "qos": qos,
+            "warmup": warmup, "count": count, "phases": phases, "bytes": size(setup, total),
+            "count_file": str(counter),
+        }  # fmt: skip
+        command = [sys.executable, str(Path(__file__).with_name("path_clients.py")), name]
         with path_process.child(command, log, {"PYTHONPATH": str(OTHERS)}) as process:
+            path_process.tell(process, job_told)
             path_process.line(process, log)
             with path_process.generator(setup, Path(folder)) as load:
                 load.begin(Order(total, qos))
