@@ -9,8 +9,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-LIVE, LATE, BEHIND = 0, 1, 2
-"""Shows the machine as it is; true but past, and next in order; older than the newest seen."""
+LIVE, LATE, BEHIND, QUIET = 0, 1, 2, 3
+"""Shows the machine as it is; true but past, and next in order; older than the newest seen; as it
+is, but so soon after a gap that its detector has to find its feet."""
 MINUTE_NS = 60 * 10**9
 
 Counts = NDArray[np.int64]
@@ -71,8 +72,5 @@ def _sort_out(  # noqa: PLR0917  # jitted: arrays one by one
         minute[d] = now
         turn[i] = turns[d]
         newest_ns[d] = t
-        if historical[i] or t < late_before_ns:
-            place[i] = LATE
-        else:
-            place[i] = LIVE
-            leaps[i] = newest > 0 and t - newest > leap_ns[d]
+        place[i] = LATE if historical[i] or t < late_before_ns else LIVE
+        leaps[i] = newest > 0 and t - newest > leap_ns[d]

@@ -49,7 +49,7 @@ CHECKPOINT_ROUNDS = 15
 REPLAY_BYTES = 1_000_000
 REFUSED_PAUSE_S = 1.0
 QUARANTINE_LIMIT = 1000
-FAREWELL_S = 10.0
+FAREWELL_S = 5.0
 
 
 async def run(end: socket.socket) -> None:

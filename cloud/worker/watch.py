@@ -19,7 +19,7 @@ from cloud.adapters.wire import Rows
 from cloud.core.asset import AssetRow
 from cloud.core.intake import Limits
 from cloud.worker.messages import Verdict
-from cloud.worker.order import BEHIND, LIVE, sort_out
+from cloud.worker.order import BEHIND, LIVE, QUIET, sort_out
 from cloud.worker.sums import Sums
 from contract.errors import Malformed
 from contract.machines import MachineType
@@ -27,8 +27,13 @@ from models.monitor import State
 from models.settings import Settings
 from models.watchers import Watchers
 
-LEAP_POLLS = 5
-"""A reading is missing when so many polls have brought none; a shorter gap is no outage."""
+LEAP_POLLS = 3
+"""Readings are missing when so many polls have brought none; they may come later."""
+QUIET_FROM_NS, QUIET_MAX_NS = 60 * 10**9, 300 * 10**9
+"""After a gap of a minute a detector raises nothing for as long as the gap was, five minutes at
+most: what it knows of slow conditions, such as a winding's warmth, is from before."""
+HABIT = 3
+"""Gaps that follow each other within so many times their length are how this machine speaks."""
 WARM_UP_ROWS = 200
 STATES = tuple(State)
 ALARM, HEALTHY = STATES.index(State.ALARM), STATES.index(State.HEALTHY)
@@ -77,6 +82,8 @@ class _Kept(Struct):
     scored: int
     past_newest_ns: int
     past_until_ns: int
+    quiet_until_ns: int
+    leapt_ns: int
     watcher: bytes
     past: bytes
     sums: bytes
@@ -120,10 +127,10 @@ class Watch:
         self._local = np.zeros(count, np.int64)
         for kind in self.kinds:
             self._local[kind.members] = np.arange(len(kind.members))
-        late_ns = int(Limits().late_after_s * 1e9)
-        polls = [machines[a.machine_type].poll_interval_s for a in self.assets]
-        self._leap_ns = np.array([max(late_ns, int(LEAP_POLLS * p * 1e9)) for p in polls], np.int64)
-        self._late_ns = late_ns
+        polls_s = np.array([machines[a.machine_type].poll_interval_s for a in self.assets])
+        self._leap_ns = (LEAP_POLLS * polls_s * 1e9).astype(np.int64)
+        self._late_ns = int(Limits().late_after_s * 1e9)
+        self._quiet_until, self._leapt = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._newest, self.scored = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._past_newest, self._past_until = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.position, self.dirty_from = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -176,6 +183,8 @@ class Watch:
         )  # fmt: skip
         for i in leaps:
             self._fork(int(rows.device[i]), int(before[rows.device[i]]), int(rows.times_ns[i]))
+        soon = rows.times_ns < self._quiet_until[rows.device]
+        place[soon & (place == LIVE)] = QUIET
         mine = scores if len(todo) == count else Scores(scores.score[todo], scores.alarm[todo])
         ahead = place != BEHIND
         for now in range(int(turn.max(initial=-1)) + 1):
@@ -183,7 +192,7 @@ class Watch:
         self._catch_up(rows, np.flatnonzero(~ahead), mine)
         if mine is not scores:
             scores.score[todo], scores.alarm[todo] = mine
-        self._show(rows, np.flatnonzero(place == LIVE), mine, now_ns)
+        self._show(rows, np.flatnonzero((place == LIVE) | (place == QUIET)), mine, now_ns)
         np.add.at(self.scored, rows.device, mine.alarm != UNSCORED)
         touched = np.unique(rows.device)
         self.position[touched] = group_id
@@ -234,12 +243,16 @@ class Watch:
                 self._emit(Verdict(self.devices[device], found))
 
     def _fork(self, device: int, newest_ns: int, leap_ns: int) -> None:
-        """Keep the detector as it is before a gap, unless an older gap is still being filled."""
+        """Keep the detector as it is before a gap; if it is kept already, for this one as well."""
         if not 0 < self._past_newest[device] < self._past_until[device]:
             kind, m = self.kinds[self.kind_of[device]], int(self._local[device])
             kind.watchers.copy(m, kind.past, m)
             self._past_newest[device] = newest_ns
         self._past_until[device] = leap_ns
+        gap_ns, since_ns = leap_ns - newest_ns, leap_ns - int(self._leapt[device])
+        if gap_ns >= QUIET_FROM_NS and since_ns > HABIT * gap_ns:
+            self._quiet_until[device] = leap_ns + min(gap_ns, QUIET_MAX_NS)
+        self._leapt[device] = leap_ns
 
     def _catch_up(self, rows: Rows, behind: Counts, scores: Scores) -> None:
         """Score what an outage held back by the detector of before it; it raises nothing."""
@@ -289,6 +302,8 @@ class Watch:
             int(self.scored[device]),
             int(self._past_newest[device]),
             int(self._past_until[device]),
+            int(self._quiet_until[device]),
+            int(self._leapt[device]),
             kind.watchers.save(m),
             kind.past.save(m) if open_gap else b"",
             self._sums.save(device, kind),
@@ -325,6 +340,7 @@ class Watch:
         if kept.machine_type != kind.machine.name:
             raise Malformed(f"it was a {kept.machine_type} and is a {kind.machine.name} now")
         self._newest[device], self.scored[device] = kept.newest_ns, kept.scored
+        self._quiet_until[device], self._leapt[device] = kept.quiet_until_ns, kept.leapt_ns
         kind.watchers.restore(m, kept.watcher)
         self._sums.restore(device, kind, kept.sums)
         if kept.past:

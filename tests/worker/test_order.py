@@ -38,7 +38,7 @@ def test_the_present_is_new_punctual_and_not_held_back(
             continue
         live = not held and t >= LATE_BEFORE_NS
         assert found.place[i] == (LIVE if live else LATE)
-        if live and now[d] and t - now[d] > LEAP_NS:
+        if now[d] and t - now[d] > LEAP_NS:
             leaps.append(i)
         now[d] = t
         known = minutes.setdefault(d, [])

@@ -154,6 +154,26 @@ def test_an_overtaken_backlog_survives_a_crash(tmp_path: Path) -> None:
         same(old, new)
 
 
+def test_after_a_long_gap_nothing_is_raised_until_the_detector_knows_the_conditions_again(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path / "b")
+    bench.take(1, ticks(0, 200))
+    for n in range(160):  # a gap of 100 s, and a fault behind it
+        bench.take(2 + n, ticks(300 + n, 1, fault=0.4))
+    times = [v.assessment.time_ns for v in bench.verdicts()]
+    assert times[0] >= BEGIN_NS + (300 + 100) * NS
+    assert times[0] < BEGIN_NS + (300 + 110) * NS
+
+
+def test_a_machine_that_speaks_seldom_is_heard_all_the_same(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "b")
+    bench.take(1, ticks(0, 200))
+    for n in range(40):  # every two minutes
+        bench.take(2 + n, ticks(320 + 120 * n, 1, fault=0.4))
+    assert len(bench.verdicts()) > 20
+
+
 def test_an_alarm_is_told_and_then_every_verdict_until_it_is_released(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "b")
     bench.take(1, ticks(0, 200))
