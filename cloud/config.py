@@ -90,6 +90,8 @@ class Config(Settings):
     commissioning_samples: Annotated[int, Field(ge=20)] = 300
     silent_after_s: Annotated[float, Field(gt=0)] = 300.0
     """A machine that sends nothing for so long is a fault of its own (``no_data``)."""
+    device_batches_per_s: Annotated[float, Field(gt=0, le=1e6)] = 200.0
+    """What a device sends above this rate is left with it, so that its flood drowns nobody."""
     broker: Broker = Broker()
     series: SeriesStore = SeriesStore()
     webhook: Webhook = Webhook()

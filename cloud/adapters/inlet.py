@@ -33,6 +33,10 @@ ANSWER_TIMEOUT_S: Final = 3.0
 """Some brokers of 3.1.1, as amqtt, wait for ever for the rest of what they do not understand."""
 BACKOFF_S: Final = (0.5, 10.0)
 """First and longest pause before the next try; each is up to twice the one before."""
+GATHER_S: Final = 0.025
+"""Bytes pile up for so long before they are looked at, unless there were many the last time: a
+commit costs as much as some hundred messages."""
+MANY_BYTES: Final = 128 * 1024
 READ_BYTES: Final = 256 * 1024
 """So much is read at once; twice as much may wait unread in this process."""
 AGAIN_S: Final = 0.05
@@ -163,6 +167,7 @@ class Inlet:
     async def _serve(self, reader: asyncio.StreamReader, connack: bytes, handle: Handle) -> None:
         """Receive until the connection ends; an exception says how."""
         buffer, excess, version = bytearray(connack), 0, V5 if len(connack) > 4 else V3
+        data = b""
         life = asyncio.create_task(self._keep_alive())
         try:
             while True:
@@ -179,6 +184,8 @@ class Inlet:
                     if not taken.used:
                         await asyncio.sleep(AGAIN_S)
                     continue
+                if len(data) < MANY_BYTES:
+                    await asyncio.sleep(GATHER_S)
                 data = await self._read(reader)
                 buffer += data[excess:]
                 excess = max(0, excess - len(data))
@@ -186,8 +193,13 @@ class Inlet:
             life.cancel()
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        """Read what has piled up; meanwhile it stays with the system, which costs nothing."""
         self._waiting_since_s = asyncio.get_running_loop().time()
+        if self._writer is not None and not self._writer.transport.is_closing():
+            self._writer.transport.resume_reading()  # type: ignore[attr-defined]  # a read transport
         data = await reader.read(READ_BYTES)
+        if self._writer is not None and not self._writer.transport.is_closing():
+            self._writer.transport.pause_reading()  # type: ignore[attr-defined]
         self._waiting_since_s = None
         if not data:
             raise Unreachable("the connection has ended")

@@ -18,6 +18,7 @@ from cloud.adapters.journal import Checkpoint, Journal
 from cloud.adapters.series_stores import open_series
 from cloud.adapters.wire import Reader, Taken
 from cloud.config import Config
+from cloud.core.intake import Limits
 from cloud.worker import places
 from cloud.worker.channel import Channel
 from cloud.worker.feed import Feed
@@ -42,6 +43,8 @@ from models.settings import Settings
 
 log = logging.getLogger(__name__)
 
+BURST_S = 10.0
+"""Batches of so many seconds at the highest rate may come at once, as after an outage."""
 PULSE_S = 0.25
 CHECKPOINT_S = 2.0
 CHECKPOINT_ROUNDS = 15
@@ -100,7 +103,11 @@ class Worker:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(file, config.journal_max_bytes, config.journal_max_age_s)
         stack.callback(self._journal.close)
-        self._reader = Reader(mine, library)
+        limits = Limits(
+            batches_per_s=config.device_batches_per_s,
+            burst_batches=BURST_S * config.device_batches_per_s,
+        )
+        self._reader = Reader(mine, library, limits)
         self._board = Board.create(
             places.board(config.data_dir, number, workers), self._reader.devices, self._reader.width
         )

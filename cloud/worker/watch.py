@@ -32,6 +32,8 @@ LEAP_POLLS = 3
 QUIET_FROM_NS, QUIET_MAX_NS = 60 * 10**9, 300 * 10**9
 """After a gap of a minute a detector raises nothing for as long as the gap was, five minutes at
 most: what it knows of slow conditions, such as a winding's warmth, is from before."""
+TELL_EVERY_NS = 10**9
+"""Verdicts on an attended machine are told at most so often, in event time."""
 HABIT = 3
 """Gaps that follow each other within so many times their length are how this machine speaks."""
 WARM_UP_ROWS = 200
@@ -134,7 +136,7 @@ class Watch:
         self._newest, self.scored = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._past_newest, self._past_until = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.position, self.dirty_from = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self._attended = np.zeros(count, np.bool_)
+        self._attended, self._told = np.zeros(count, np.bool_), np.zeros(count, np.int64)
         self._sums = Sums(self.kinds, count, emit)
 
     # What the worker asks.
@@ -206,7 +208,7 @@ class Watch:
 
     def _turn(self, rows: Rows, which: Counts, place: NDArray[np.uint8], scores: Scores) -> None:
         """Score readings of which no two of a machine lie in different minutes."""
-        closely = self._attended[rows.device[which]]
+        closely = self._closely(rows, which)
         quiet = which[~closely]
         kinds = self.kind_of[rows.device]
         for k, kind in enumerate(self.kinds):
@@ -215,12 +217,28 @@ class Watch:
                 self._judge(kind, rows, some, scores)
                 self._raise(kind, rows, some[(scores.alarm[some] == 1) & (place[some] == LIVE)])
         for i in which[closely]:
-            kind = self.kinds[kinds[i]]
-            state = self._judge(kind, rows, np.array([i]), scores)
-            if place[i] == LIVE and state[0] in (ALARM, HEALTHY):
-                device = int(rows.device[i])
-                found = kind.watchers.assessment(int(self._local[device]))
-                self._emit(Verdict(self.devices[device], found))
+            self._look_at(self.kinds[kinds[i]], rows, i, place[i], scores)
+
+    def _closely(self, rows: Rows, which: Counts) -> NDArray[np.bool_]:
+        """Tell which readings are of attended machines that are due to be told of."""
+        device = rows.device[which]
+        due = self._attended[device]
+        if due.any():
+            due &= rows.times_ns[which] - self._told[device] >= TELL_EVERY_NS
+            machines = np.zeros(len(self._told), np.bool_)
+            machines[device[due]] = True  # all readings of one machine go the same way, in order
+            due = machines[device]
+        return due
+
+    def _look_at(self, kind: Kind, rows: Rows, i: int, place: int, scores: Scores) -> None:
+        """Score one reading of an attended machine, and tell what came of it."""
+        device, time_ns = int(rows.device[i]), int(rows.times_ns[i])
+        state = self._judge(kind, rows, np.array([i]), scores)[0]
+        due = time_ns - self._told[device] >= TELL_EVERY_NS
+        if place == LIVE and due and state in (ALARM, HEALTHY):
+            self._told[device] = time_ns
+            found = kind.watchers.assessment(int(self._local[device]))
+            self._emit(Verdict(self.devices[device], found))
 
     def _judge(self, kind: Kind, rows: Rows, some: Counts, scores: Scores) -> NDArray[np.uint8]:
         local = self._local[rows.device[some]]
@@ -239,6 +257,7 @@ class Watch:
         for device in np.unique(rows.device[alarmed]):
             found = kind.watchers.assessment(int(self._local[device]))
             self._attended[device] = True
+            self._told[device] = found.time_ns
             if found.state is State.ALARM:
                 self._emit(Verdict(self.devices[device], found))
 
