@@ -151,9 +151,8 @@ class Desk:
         for phase in Phase:
             count = sum(case.phase is phase for case in self._open.values())
             metrics.open_cases.labels(phase.value).set(count)
-        states = self._windows.states()
-        for state in State:
-            metrics.machines.labels(state.value).set(states.count(state))
+        for state, count in self._windows.states().items():
+            metrics.machines.labels(state.value).set(count)
 
     def attended(self) -> list[str]:
         """Return the devices of which every verdict matters."""

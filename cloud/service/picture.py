@@ -34,10 +34,12 @@ class Picture:
         elif device in self._assets:
             self._offline_ns[device] = now_ns
 
-    def states(self) -> list[State]:
-        """Return every machine's state, for counting."""
-        boards = [line.board for line in self._workers.lines if line.board is not None]
-        return [STATES[s] for board in boards for s in board.state if s < len(STATES)]
+    def states(self) -> dict[State, int]:
+        """Return how many machines are in each state."""
+        found = np.zeros(len(STATES), np.int64)
+        for board in self.boards():
+            found += np.bincount(board.state, minlength=256)[: len(STATES)]
+        return dict(zip(STATES, found.tolist(), strict=True))
 
     def boards(self) -> list[Board]:
         """Return the workers' boards, for counting."""

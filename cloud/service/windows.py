@@ -1,6 +1,6 @@
 """What the desk sees of the gateway's other parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -14,8 +14,8 @@ class Windows(Struct, frozen=True):
 
     live: Callable[[str], Live | None]
     """The latest of a device."""
-    states: Callable[[], list[State]]
-    """Every machine's state."""
+    states: Callable[[], Mapping[State, int]]
+    """How many machines are in each state."""
     boards: Callable[[], list[Board]]
     """The workers' boards, for their counters."""
     notices: Callable[[str], list[Notice]]

@@ -176,8 +176,8 @@ def _frame(
     return Frame(
         machine.name,
         (*fields, *EXTRA_FIELDS),
-        [watch.devices[d] for d in device],
-        [watch.assets[d].site for d in device],
+        watch.names[device].tolist(),
+        watch.sites[device].tolist(),
         rows.times_ns[some],
         values,
     )

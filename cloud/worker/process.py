@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 BURST_S = 10.0
 """Batches of so many seconds at the highest rate may come at once, as after an outage."""
 PULSE_S = 0.25
-CHECKPOINT_S = 2.0
-CHECKPOINT_ROUNDS = 15
+CHECKPOINT_S = 1.0
+CHECKPOINT_ROUNDS = 60
 """Every machine is saved once in so many checkpoints: what a crash makes us score again at most."""
 REPLAY_BYTES = 1_000_000
 REFUSED_PAUSE_S = 1.0

@@ -120,6 +120,8 @@ class Watch:
     ) -> None:
         self.devices = sorted(assets)
         self.assets = [assets[device] for device in self.devices]
+        self.names = np.array(self.devices, object)
+        self.sites = np.array([asset.site for asset in self.assets], object)
         self._board, self._emit = board, emit
         count = len(self.devices)
         types = sorted({asset.machine_type for asset in self.assets})
@@ -307,7 +309,8 @@ class Watch:
         """Put on the board how far commissioning is, and how much has been scored."""
         self._board.scored[:] = self.scored
         for kind in self.kinds:
-            self._board.progress[kind.members] = kind.watchers.progress()
+            if self._board.progress[kind.members].min() < 1.0:
+                self._board.progress[kind.members] = kind.watchers.progress()
 
     # Across restarts.
 

@@ -38,7 +38,7 @@ from models.monitor import Assessment, State
 DEVICE = "pump-1"
 NOTHING_SEEN = Windows(
     live=lambda _: None,
-    states=list,
+    states=dict,
     boards=list,
     notices=lambda _: [],
     unready=list,
