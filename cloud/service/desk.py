@@ -6,6 +6,7 @@ crash the journal shows it again.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -92,6 +93,7 @@ class Desk:
             self._open[row.device] = rules.decode_case(row.data)
             self._versions[row.case_id] = row.version
         self._today: dict[str, list[Case]] = {}
+        self._of_type = Counter(asset.machine_type for asset in parts.assets.values())
 
     # What the loops say.
 
@@ -376,7 +378,7 @@ class Desk:
             rows = self._parts.store.cases(device=case.device, limit=20)
             self._today[case.device] = [rules.decode_case(r.data) for r in rows if not r.open]
         cases = [*self._open.values(), *self._today[case.device]]
-        of_type = sum(a.machine_type == case.machine_type for a in self._parts.assets.values())
+        of_type = self._of_type[case.machine_type]
         return fleet.view(case, cases, of_type, self._playbooks.policy.limits, now_ns)
 
 

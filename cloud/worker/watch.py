@@ -120,6 +120,7 @@ class Watch:
     ) -> None:
         self.devices = sorted(assets)
         self.assets = [assets[device] for device in self.devices]
+        self._number = {device: i for i, device in enumerate(self.devices)}
         self.names = np.array(self.devices, object)
         self.sites = np.array([asset.site for asset in self.assets], object)
         self._board, self._emit = board, emit
@@ -168,10 +169,8 @@ class Watch:
 
     def attend(self, devices: list[str], *, on: bool) -> None:
         """Tell every verdict on these devices from now on, or only alarms."""
-        for device in devices:
-            i = int(np.searchsorted(self.devices, device))
-            if i < len(self.devices) and self.devices[i] == device:
-                self._attended[i] = on
+        known = [self._number[device] for device in devices if device in self._number]
+        self._attended[known] = on
 
     def take(self, group_id: int, rows: Rows, now_ns: int) -> Scores:
         """Score a group of readings; machines that have it in their checkpoint are left out."""
@@ -341,7 +340,7 @@ class Watch:
             fed: groups up to this one are in the time-series store.
         """
         for device, position in positions.items():
-            i = int(np.searchsorted(self.devices, device))
+            i = self._number[device]
             moved_on = self.position[i] > position
             self.dirty_from[i] = position + 1 if moved_on else 0
         needed = self.dirty_from[self.dirty_from > 0]
