@@ -195,7 +195,7 @@ class Journal:
         checkpoints: Sequence[Checkpoint],
         *,
         fed: int,
-        positions: tuple[int, bytes],
+        positions: tuple[int, bytes] | None,
         prune_to: int,
     ) -> None:
         """Keep in one commit what stands for groups, and drop the groups that it stands for.
@@ -208,7 +208,7 @@ class Journal:
             checkpoints: replace those of the same devices.
             fed: the series store has all groups up to this one.
             positions: a group, and a snapshot of the dedupe after exactly the groups up to it: it
-                must not know of packets that have been taken but not appended.
+                must not know of packets that have been taken but not appended. None: as before.
             prune_to: groups up to this one are needed no more.
 
         Raises:
@@ -217,7 +217,7 @@ class Journal:
                 are not fed or not in the snapshot.
         """
         with self._lock:
-            stands_for, snapshot = positions
+            stands_for = positions[0] if positions else self._one(schema.SNAPSHOT_OF) or 0
             if max(fed, stands_for) > self._newest or prune_to > min(fed, stands_for):
                 raise ValueError(
                     f"cannot prune to {prune_to}: fed to {fed}, positions of {stands_for},"
@@ -229,11 +229,10 @@ class Journal:
                     schema.PUT_CHECKPOINT,
                     [(each.device, each.position, each.data) for each in checkpoints],
                 )
-                self._connection.execute(
-                    "UPDATE state SET fed = ?, pruned_to = ?, positions_id = ?, positions = ?",
-                    (fed, prune_to, stands_for, snapshot),
-                )
-                self._connection.execute("DELETE FROM inherited")
+                self._connection.execute(schema.PUT_MARKS, (fed, prune_to))
+                if positions:
+                    self._connection.execute(schema.PUT_SNAPSHOT, positions)
+                    self._connection.execute("DELETE FROM inherited")
             self._pruned_to = prune_to
             self._oldest_ns = self._find_oldest()
         while self._drop_slice():
@@ -290,7 +289,7 @@ class Journal:
                     schema.ADD_QUARANTINED,
                     [(at_ns, *message) for _, at_ns, *message in quarantined],
                 )
-                self._connection.execute("UPDATE state SET fed = ?, pruned_to = ?", (start, start))
+                self._connection.execute(schema.PUT_MARKS, (start, start))
             self._newest = self._pruned_to = start
 
     def quarantined(self, limit: int) -> list[Quarantined]:

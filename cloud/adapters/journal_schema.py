@@ -36,3 +36,6 @@ PUT_CHECKPOINT = """
 INSERT INTO checkpoints VALUES (?, ?, ?)
 ON CONFLICT (device) DO UPDATE SET position = excluded.position, data = excluded.data
 """
+PUT_MARKS = "UPDATE state SET fed = ?, pruned_to = ?"
+PUT_SNAPSHOT = "UPDATE state SET positions_id = ?, positions = ?"
+SNAPSHOT_OF = "SELECT positions_id FROM state"

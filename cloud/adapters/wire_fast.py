@@ -76,7 +76,7 @@ from cloud.adapters.wire_number import (
     word,
 )  # fmt: skip
 
-COMPILED_WITH: Final = 0x5C943FAD
+COMPILED_WITH: Final = 0x2739E187
 """CRC-32 of the files above: numba keeps compiled code until *this* file changes; a test compares.
 """
 

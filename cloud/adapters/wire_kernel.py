@@ -10,7 +10,7 @@ import numpy as np
 
 from cloud.adapters.wire_number import Bytes, Ints, at, compiled
 
-COMPILED_WITH: Final = 0x8DDA60CC
+COMPILED_WITH: Final = 0x41CF2879
 """CRC-32 of the file above: numba keeps compiled code until *this* file changes; a test compares.
 """
 WHOLE_EXTRA: Final = 70_000

@@ -18,7 +18,9 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 F = TypeVar("F", bound=Callable[..., Any])
 
-compiled: Callable[[F], F] = njit(cache=True, boundscheck=True, _nrt=False)
+compiled: Callable[[F], F] = njit(  # type: ignore[call-overload]  # numba's types hide _nrt
+    cache=True, boundscheck=True, _nrt=False
+)
 """Compile with checks of every access, and without counting references: nothing is allocated there,
 and counting would take most of the time, for every array that is handed over."""
 LOWEST: Final = -342

@@ -49,6 +49,8 @@ PULSE_S = 0.25
 CHECKPOINT_S = 1.0
 CHECKPOINT_ROUNDS = 60
 """Every machine is saved once in so many checkpoints: what a crash makes us score again at most."""
+SNAPSHOT_EVERY = 10
+"""Checkpoints for each that also saves what the dedupe knows."""
 REPLAY_BYTES = 1_000_000
 REFUSED_PAUSE_S = 1.0
 QUARANTINE_LIMIT = 1000
@@ -131,6 +133,7 @@ class Worker:
         """Held from taking to committing: what is saved of the dedupe is never ahead of the log."""
         self._captured: _Capture | None = None
         self._mark = self._told = 0
+        self._snapshot = 0, b""
         self._troubles = Troubles()
 
     # Telemetry.
@@ -280,12 +283,16 @@ class Worker:
             return
         done = {checkpoint.device: checkpoint.position for checkpoint in captured.checkpoints}
         async with self._writing:
-            positions = self._journal.newest(), self._reader.positions()
+            if self.stopping or mark % SNAPSHOT_EVERY == 1:
+                self._snapshot = self._journal.newest(), self._reader.positions()
+                fresh = self._snapshot
+            else:  # writing it each time costs more than scanning some groups again
+                fresh = None
             fed = self.feed.fed
+        prune_to = min(self.watch.saved(done, fed), self._snapshot[0])
         await asyncio.to_thread(
-            self._journal.save, captured.checkpoints, fed=fed, positions=positions,
-            prune_to=self.watch.saved(done, fed),
-        )  # fmt: skip
+            self._journal.save, captured.checkpoints, fed=fed, positions=fresh, prune_to=prune_to
+        )
         self._journal.forget_quarantined(captured.quarantined)
         self._captured = None
 

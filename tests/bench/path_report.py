@@ -8,8 +8,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from tests.bench import path_chart, report
-from tests.bench.path_full import Found, Phase
+from tests.bench.path_full import Found
 from tests.bench.path_outage import Outage
+from tests.bench.path_phases import Phase
 from tests.bench.path_receivers import Received
 from tests.bench.path_targets import Target, paho_us
 from tests.bench.report import Row, Table, number
