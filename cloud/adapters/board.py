@@ -9,7 +9,6 @@ anew.
 import mmap
 import os
 import struct
-from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,28 +172,6 @@ class Board:
     def journal_bytes(self) -> int:
         """What waits in the journal."""
         return int(self._marks[3])
-
-
-def quantile_s(buckets: Sequence[float] | NDArray[np.float64], share: float) -> float:
-    """Return the delay that a share of all delays does not exceed, within its bucket by proportion.
-
-    Args:
-        buckets: `Board.delay_buckets`, also summed over several boards or less those of before.
-        share: 0.5 for the median.
-
-    Returns:
-        Seconds; infinity where it lies above the last bound, NaN where nothing was counted.
-    """
-    below = np.cumsum(buckets)
-    if not below[-1]:
-        return float("nan")
-    wanted = share * below[-1]
-    i = min(bisect_left(below, wanted), len(below) - 1)
-    if i == len(DELAY_BOUNDS_S):
-        return float("inf")
-    low, high = (0.0, *DELAY_BOUNDS_S)[i : i + 2]
-    before = below[i] - buckets[i]
-    return float(low + (high - low) * (wanted - before) / buckets[i])
 
 
 class _Arrays:

@@ -1,15 +1,13 @@
-"""What has been received, what may be acknowledged, and what counts as fresh.
+"""What has been received, and what may be acknowledged.
 
-Every run of a sender (``boot``) numbers its batches from 1. The gateway keeps one `Position` per
+Every numbering of a sender (``boot``) begins at 1. The gateway keeps one `Position` per
 device and boot and acknowledges `Position.contiguous`: all of that is durable here, so the sender
 may forget it. Whatever lies above stays with the sender until the gap before it is filled.
 
 Batches without boot and sequence have no position and no acknowledgement. They are deduplicated by
 event time: a row is stored under its time, so storing it twice changes nothing, and an instant that
-is not newer than the newest of its device is `Freshness.LATE`, so it never acts twice.
+is not newer than the newest of its device never acts (`cloud.worker.order`).
 """
-
-from enum import StrEnum
 
 from msgspec import Struct
 
@@ -52,17 +50,6 @@ def accept(position: Position, sequence: int, oldest: int = 0) -> tuple[Position
     return Position(contiguous, frozenset(s for s in beyond if s > contiguous)), fresh
 
 
-class Freshness(StrEnum):
-    """What a reading may be used for."""
-
-    LIVE = "live"
-    """Shows the machine as it is: may open a case and may prove a recovery."""
-    LATE = "late"
-    """True, but past: stored, and never taken for the machine's present state."""
-    FUTURE = "future"
-    """Its time has not come: the sender's clock jumped. To be quarantined."""
-
-
 class Limits(Struct, frozen=True):
     """How far a reading's time may be from the gateway's clock, and how many may come."""
 
@@ -72,23 +59,3 @@ class Limits(Struct, frozen=True):
     """What a device sends above this rate is left with it: one flood must not drown the others."""
     burst_batches: float = 2000.0
     """So many may come at once before the rate counts: a backlog after an outage."""
-
-
-def freshness(
-    time_ns: int, *, historical: bool, newest_ns: int, now_ns: int, limits: Limits
-) -> Freshness:
-    """Classify one instant of a device.
-
-    Args:
-        time_ns: event time of the instant.
-        historical: the sender says that it was held back by an outage.
-        newest_ns: newest event time already seen of the device, 0 if none.
-        now_ns: the gateway's plant time.
-        limits: how far apart the clocks may be.
-    """
-    if time_ns > now_ns + round(limits.ahead_max_s * 1e9):
-        return Freshness.FUTURE
-    too_old = time_ns < now_ns - round(limits.late_after_s * 1e9)
-    if historical or too_old or time_ns <= newest_ns:
-        return Freshness.LATE
-    return Freshness.LIVE

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cloud.adapters.shards import journal_path
+from cloud.adapters.shards import board_path, journal_path
 from cloud.config import Config
 from contract import topics
 
@@ -22,7 +22,7 @@ def journal(data_dir: Path, worker: int, workers: int) -> Path:
 
 def board(data_dir: Path, worker: int, workers: int) -> Path:
     """Return a worker's live board, beside its journal."""
-    return journal(data_dir, worker, workers).with_name("live.board")
+    return board_path(data_dir / WORKERS, worker, workers)
 
 
 def series(data_dir: Path, worker: int) -> Path:

@@ -1,6 +1,5 @@
 """The live board: one process writes, another reads."""
 
-import math
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from cloud.adapters.board import (
     DELAY_BOUNDS_S,
     NO_STATE,
     Board,
-    quantile_s,
 )
 from contract.errors import Unreachable
 from contract.telemetry import Quality
@@ -170,9 +168,9 @@ def test_a_board_that_finds_no_room_is_refused_and_the_old_one_stays(tmp_path: P
 delays_s = st.floats(-10, 2000) | st.sampled_from(DELAY_BOUNDS_S)
 
 
-@given(st.lists(delays_s, min_size=1), st.floats(0.01, 1))
+@given(st.lists(delays_s, min_size=1))
 def test_delays_are_counted_in_their_buckets(
-    tmp_path_factory: pytest.TempPathFactory, delays: list[float], share: float
+    tmp_path_factory: pytest.TempPathFactory, delays: list[float]
 ) -> None:
     board = Board.create(tmp_path_factory.getbasetemp() / "delays.board", [], 0)
     board.delays(np.array(delays))
@@ -181,15 +179,6 @@ def test_delays_are_counted_in_their_buckets(
         assert below[i] == sum(delay <= bound for delay in delays)
     assert below[-1] == len(delays) == board.counted("delay_count")
     assert board.counted("delay_sum_s") == pytest.approx(sum(delays))
-    exact = sorted(delays)[math.ceil(share * len(delays)) - 1]
-    found = quantile_s(board.delay_buckets, share)
-    above = [bound for bound in (*DELAY_BOUNDS_S, math.inf) if bound >= exact]
-    assert found <= above[0] * (1 + 1e-9)
-    assert found >= max([0.0, *(bound for bound in DELAY_BOUNDS_S if bound < exact)]) * (1 - 1e-9)
-
-
-def test_a_quantile_of_nothing_is_no_number() -> None:
-    assert math.isnan(quantile_s([0.0] * (len(DELAY_BOUNDS_S) + 1), 0.5))
 
 
 def test_bounds_are_fine_where_the_target_is() -> None:

@@ -1,15 +1,12 @@
-"""Deduplication and freshness: pure rules, checked as properties."""
+"""Deduplication: pure rules, checked as properties."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.core.intake import (
     BEYOND_MAX,
-    Freshness,
-    Limits,
     Position,
     accept,
-    freshness,
 )
 
 S = 10**9
@@ -81,40 +78,3 @@ def test_memory_above_a_gap_is_bounded_and_nothing_is_lost_by_it() -> None:
         position, fresh = accept(position, sequence)
         assert fresh
     assert position == Position(far)
-
-
-def judge(time_ns: int, *, newest_ns: int = 0, historical: bool = False) -> Freshness:
-    return freshness(
-        time_ns, historical=historical, newest_ns=newest_ns, now_ns=NOW_NS, limits=Limits()
-    )
-
-
-def test_limits_of_freshness() -> None:
-    assert judge(NOW_NS) is Freshness.LIVE
-    assert judge(NOW_NS - 120 * S) is Freshness.LIVE
-    assert judge(NOW_NS - 120 * S - 1) is Freshness.LATE
-    assert judge(NOW_NS + 300 * S) is Freshness.LIVE
-    assert judge(NOW_NS + 300 * S + 1) is Freshness.FUTURE
-    assert judge(NOW_NS + 300 * S + 1, historical=True) is Freshness.FUTURE
-    assert judge(NOW_NS, historical=True) is Freshness.LATE
-    assert judge(NOW_NS, newest_ns=NOW_NS) is Freshness.LATE, "the same instant again"
-
-
-@given(
-    st.lists(st.tuples(st.integers(-1000, 1000), st.booleans(), st.integers(0, 50)), max_size=50)
-)
-def test_late_never_acts_as_fresh(readings: list[tuple[int, bool, int]]) -> None:
-    newest_ns, now_ns, live = 0, NOW_NS, []
-    for offset_s, historical, passed_s in readings:
-        now_ns += passed_s * S
-        time_ns = now_ns + offset_s * S
-        result = freshness(
-            time_ns, historical=historical, newest_ns=newest_ns, now_ns=now_ns, limits=Limits()
-        )
-        if result is Freshness.LIVE:
-            assert not historical
-            assert now_ns - 120 * S <= time_ns <= now_ns + 300 * S
-            live.append(time_ns)
-        if result is not Freshness.FUTURE:
-            newest_ns = max(newest_ns, time_ns)
-    assert live == sorted(set(live)), "an instant acted twice, or after a newer one"
