@@ -34,11 +34,10 @@ ANSWER_TIMEOUT_S: Final = 3.0
 BACKOFF_S: Final = (0.5, 10.0)
 """First and longest pause before the next try; each is up to twice the one before."""
 GATHER_S: Final = 0.025
-"""Bytes pile up for so long before they are looked at, unless there were many the last time: a
-commit costs as much as some hundred messages."""
-MANY_BYTES: Final = 128 * 1024
-READ_BYTES: Final = 256 * 1024
-"""So much is read at once; twice as much may wait unread in this process."""
+"""Bytes pile up for so long before they are looked at: a commit costs as much as some hundred
+messages."""
+READ_BYTES: Final = 1024 * 1024
+"""So much is read at once; what is more waits with the system, and then with the broker."""
 AGAIN_S: Final = 0.05
 """What could not be taken is handed over again after this time, and nothing is read meanwhile."""
 UNSENT_BYTES: Final = 4 * 1024 * 1024
@@ -146,6 +145,8 @@ class Inlet:
         reader, self._writer = await asyncio.open_connection(
             self._address.host, self._address.port, ssl=tls, limit=READ_BYTES
         )
+        # asyncio reads 256 KiB at once unless told otherwise
+        self._writer.transport.max_size = READ_BYTES  # type: ignore[attr-defined]
         return reader
 
     def _hello(self, version: int) -> bytes:
@@ -167,7 +168,6 @@ class Inlet:
     async def _serve(self, reader: asyncio.StreamReader, connack: bytes, handle: Handle) -> None:
         """Receive until the connection ends; an exception says how."""
         buffer, excess, version = bytearray(connack), 0, V5 if len(connack) > 4 else V3
-        data = b""
         life = asyncio.create_task(self._keep_alive())
         try:
             while True:
@@ -184,8 +184,7 @@ class Inlet:
                     if not taken.used:
                         await asyncio.sleep(AGAIN_S)
                     continue
-                if len(data) < MANY_BYTES:
-                    await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(GATHER_S)
                 data = await self._read(reader)
                 buffer += data[excess:]
                 excess = max(0, excess - len(data))

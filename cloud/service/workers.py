@@ -42,7 +42,7 @@ RESTART_S = 0.5
 RESTART_MAX_S = 30.0
 STEADY_S = 60.0
 """A worker that has run for so long starts again at once when it dies."""
-STOP_TIMEOUT_S = 12.0
+STOP_TIMEOUT_S = 8.0
 
 Said = Verdict | HourEnded | DayEnded | Quarantined
 

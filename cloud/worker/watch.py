@@ -27,14 +27,14 @@ from models.monitor import State
 from models.settings import Settings
 from models.watchers import Watchers
 
-LEAP_POLLS = 3
-"""Readings are missing when so many polls have brought none; they may come later."""
-QUIET_FROM_NS, QUIET_MAX_NS = 60 * 10**9, 300 * 10**9
-"""After a gap of a minute a detector raises nothing for as long as the gap was, five minutes at
-most: what it knows of slow conditions, such as a winding's warmth, is from before."""
+LEAP_POLLS = 1.5
+"""A longer step in event time has left readings out; they may come later."""
+QUIET_FROM_NS, QUIET_MAX_NS = 60 * 10**9, 900 * 10**9
+"""After a gap of a minute a detector raises nothing for as long as the gap was, a quarter of an hour
+at most: what it knows of slow conditions, as a winding's warmth, is from before."""
 TELL_EVERY_NS = 10**9
 """Verdicts on an attended machine are told at most so often, in event time."""
-HABIT = 3
+HABIT = 1.5
 """Gaps that follow each other within so many times their length are how this machine speaks."""
 WARM_UP_ROWS = 200
 STATES = tuple(State)
@@ -294,6 +294,15 @@ class Watch:
                     rows.values[some, :width], rows.quality[some, :width],
                 )  # fmt: skip
                 scores.score[some], scores.alarm[some] = score, state == ALARM
+        for device in np.unique(rows.device[behind]):
+            if self._past_until[device] - self._past_newest[device] <= self._leap_ns[device]:
+                self._hand_over(int(device))
+
+    def _hand_over(self, device: int) -> None:
+        """Go on with the detector that has seen what lay in the gap; it missed less."""
+        kind, m = self.kinds[self.kind_of[device]], int(self._local[device])
+        kind.past.copy(m, kind.watchers, m)
+        self._past_newest[device] = self._past_until[device]
 
     def _show(self, rows: Rows, live: Counts, scores: Scores, now_ns: int) -> None:
         """Put the newest on the live board; of several of one machine the last one stays."""
