@@ -30,8 +30,8 @@ from models.watchers import Watchers
 LEAP_POLLS = 1.5
 """A longer step in event time has left readings out; they may come later."""
 QUIET_FROM_NS, QUIET_MAX_NS = 60 * 10**9, 900 * 10**9
-"""After a gap of a minute a detector raises nothing for as long as the gap was, at most a quarter of
-an hour: what it knows of slow conditions, as a winding's warmth, is from before."""
+"""After a gap of a minute a detector raises nothing for as long as the gap was, at most 15 min:
+what it knows of slow conditions, as a winding's warmth, is from before."""
 TELL_EVERY_NS = 10**9
 """Verdicts on an attended machine are told at most so often, in event time."""
 HABIT = 1.5
