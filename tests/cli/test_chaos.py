@@ -54,7 +54,7 @@ def test_a_short_drill_loses_nothing(tmp_path: Path) -> None:
     running = drill(tmp_path, "--samples", "4000", "--kill", ",".join(kill), "--report", "r.json")
     said, _ = running.communicate()
     told = msgspec.json.decode((tmp_path / "r.json").read_bytes(), type=Report)
-    # A detector that is wrong about a healthy machine has not lost anything: other tests count that.
+    # A detector that is wrong about a healthy machine has lost nothing; other tests count that.
     wrong = [p for p in told.problems if not p.endswith(": nothing was wrong")]
     assert not wrong, said
     assert running.returncode == bool(told.problems), said
