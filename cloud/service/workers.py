@@ -23,6 +23,7 @@ from cloud.worker.messages import (
     Attend,
     DayEnded,
     HourEnded,
+    Leaving,
     Mark,
     Pulse,
     Quarantined,
@@ -198,6 +199,9 @@ class Workers:
                 line.pulse = message
                 if all(other.pulse.ready for other in self.lines):
                     self.ready.set()
+            case Leaving():
+                if line.channel is not None:
+                    line.channel.send(Stop())
             case Verdict():
                 line.told.add(message.device)
                 self._hear(message)

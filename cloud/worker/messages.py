@@ -96,8 +96,12 @@ class Pulse(Struct, frozen=True, tag=True):
     """What people should know, in sentences."""
 
 
+class Leaving(Struct, frozen=True, tag=True):
+    """Worker: somebody told me to end; say `Stop`, so that I can save first."""
+
+
 ToWorker = Start | Attend | Release | Saved | Stop
-ToMain = Verdict | HourEnded | DayEnded | Quarantined | Mark | Pulse
+ToMain = Verdict | HourEnded | DayEnded | Quarantined | Mark | Pulse | Leaving
 
 to_worker = msgspec.msgpack.Decoder(ToWorker)
 to_main = msgspec.msgpack.Decoder(ToMain)

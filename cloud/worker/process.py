@@ -24,6 +24,7 @@ from cloud.worker.channel import Channel
 from cloud.worker.feed import Feed
 from cloud.worker.messages import (
     Attend,
+    Leaving,
     Mark,
     Pulse,
     Quarantined,
@@ -59,9 +60,9 @@ FAREWELL_S = 5.0
 
 async def run(end: socket.socket) -> None:
     """Work until the main process says stop or is gone."""
-    for sent in (signal.SIGTERM, signal.SIGINT):  # the main process tells us when to end
-        asyncio.get_running_loop().add_signal_handler(sent, lambda: None)
     channel: Channel[ToWorker] = await Channel.open(end, to_worker)
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sent, channel.send, Leaving())
     messages = channel.messages()
     start = await anext(messages)
     if not isinstance(start, Start):

@@ -1,5 +1,7 @@
 """At its bounds the gateway says so, loses nothing, and lets nobody pay for another's flood."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +104,20 @@ def test_a_full_journal_acknowledges_nothing_says_so_and_goes_on_when_the_store_
             until(lambda: plant.acks["full-pump-1", "b1"] == sent, "all acknowledged", 60)
             until(lambda: not gateway.troubles(), "all is well again", 60)
             until(lambda: counted(port) == sent * ticks, "all stored", 60)
+
+
+def test_a_worker_that_is_told_to_end_saves_and_another_takes_its_place(
+    tmp_path: Path, broker: peers.Mosquitto
+) -> None:
+    with running(tmp_path, broker, "leave") as (gateway, plant):
+        plant.send("leave-pump-1", 1, now_ns())
+        until(lambda: plant.acks.get(("leave-pump-1", "b1")) == 1, "acknowledgement")
+        assert gateway.process
+        children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children")
+        (worker,) = children.read_text().split()
+        os.kill(int(worker), signal.SIGTERM)
+        until(lambda: children.read_text().split() not in ([worker], []), "another worker", 30)
+        plant.send("leave-pump-1", 2, now_ns())
+        until(lambda: plant.acks.get(("leave-pump-1", "b1")) == 2, "acknowledgement", 60)
+        until(lambda: len(stored(gateway, "leave-pump-1")) == 2, "both stored")
+        assert "Traceback" not in (tmp_path / "log").read_text()
