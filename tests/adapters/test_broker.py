@@ -110,13 +110,15 @@ async def test_messages_wait_for_a_session_that_is_away(running: Broker) -> None
     async with client(running, "gateway") as gateway:
         for i in range(10):
             await gateway.publish(command, str(i).encode(), qos=1)
-    got = []
+    sent, got = [str(i).encode() for i in range(10)], []
     async with away() as edge, asyncio.timeout(5):
         async for message in edge.messages:
             got.append(message.payload)
-            if len(got) == 10:
+            if set(got) >= set(sent):
                 break
-    assert got == [str(i).encode() for i in range(10)]
+    assert set(got) == set(sent)
+    if running.kind is Kind.MOSQUITTO:  # amqtt may repeat and reorder what it kept (its issue 401)
+        assert got == sent
 
 
 @pytest.mark.real

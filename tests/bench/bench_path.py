@@ -35,8 +35,8 @@ OUT = ROOT / "docs" / "benchmarks-path.md"
 REPORT = ROOT / "var" / "bench" / "path.json"
 SECTIONS = ("receive", "full", "outage", "edge")
 RECEIVED, RECEIVED_QUICK = 100_000, 5_000
-OUTAGE_S, OUTAGE_QUICK_S = 60.0, 3.0
-EDGE_S, EDGE_QUICK_S = 30.0, 3.0
+OUTAGE_S, OUTAGE_QUICK_S = 30.0, 3.0
+EDGE_S, EDGE_QUICK_S = 20.0, 3.0
 
 
 def _options() -> argparse.Namespace:
