@@ -151,8 +151,8 @@ class Worker:
         now_ns = self._clock.now_ns()
         async with self._writing:
             taken = self._reader.take(data, now_ns, time.monotonic())
-            self._count(taken)
             if not (taken.packets or taken.quarantined):
+                self._count(taken)
                 self._inlet.send(self._reader.acks())
                 return taken
             try:
@@ -167,6 +167,7 @@ class Worker:
         if group is None:
             await asyncio.sleep(REFUSED_PAUSE_S)
             return taken._replace(used=0, pubacks=b"", others=[])
+        self._count(taken)  # what was refused is taken again, and counts once it is kept
         self._inlet.send(self._reader.acks())
         if taken.quarantined:
             self._tell_quarantined()

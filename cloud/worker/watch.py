@@ -211,14 +211,15 @@ class Watch:
         """Score readings of which no two of a machine lie in different minutes."""
         closely = self._closely(rows, which)
         quiet = which[~closely]
-        kinds = self.kind_of[rows.device]
+        kinds = self.kind_of[rows.device[quiet]]
         for k, kind in enumerate(self.kinds):
-            some = quiet[kinds[quiet] == k] if len(self.kinds) > 1 else quiet
+            some = quiet[kinds == k]
             if len(some):
                 self._judge(kind, rows, some, scores)
                 self._raise(kind, rows, some[(scores.alarm[some] == 1) & (place[some] == LIVE)])
         for i in which[closely]:
-            self._look_at(self.kinds[kinds[i]], rows, i, place[i], scores)
+            kind = self.kinds[self.kind_of[rows.device[i]]]
+            self._look_at(kind, rows, i, place[i], scores)
 
     def _closely(self, rows: Rows, which: Counts) -> NDArray[np.bool_]:
         """Tell which readings are of attended machines that are due to be told of."""
