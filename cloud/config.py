@@ -55,6 +55,10 @@ class AssetEntry(Table):
     serial: str = ""
     address: str = ""
     tier: Literal["A", "B", "C"] = "B"
+    labels: list[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_=.-]{0,63}$")]] = []
+    """Words of your own, by which rollouts select."""
+    hardware: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Revision, where the machine cannot tell it itself; 0: not known."""
 
 
 class Config(Settings):
@@ -82,8 +86,10 @@ class Config(Settings):
     """Holds the token for calls that change something; made at the first start if absent."""
     database_url: str = ""
     """SQLAlchemy URL for cases; default SQLite in ``data_dir``."""
-    release_key: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """Public ed25519 key (hex) that signs firmware releases; empty refuses uploads."""
+    release_root: Path | None = None
+    """The first root of the release repository (``1.root.json``); without it no releases."""
+    ddi_gateway_token_file: Path | None = None
+    """A token that may act as any DDI device: for laboratories only, none by default."""
     mode_override: Mode | None = None
     """Runs every playbook in this mode. For demonstrations; leave out in service."""
     commissioning_s: Annotated[float, Field(gt=0)] = 3600.0

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from contract.codec import Message
-from contract.firmware import Release
+from contract.firmware import ReleaseRef
 from contract.telemetry import Name, TimeNs
 
 CommandId = Annotated[str, Meta(min_length=1, max_length=80)]
@@ -47,8 +47,8 @@ class Command(Message, frozen=True, kw_only=True, omit_defaults=True):
     """In the unit that the machine type gives for the command's argument."""
     precondition: Precondition | None = None
     """Added to the precondition of the machine type."""
-    release: Release | None = None
-    """What to install, for commands of kind ``update_firmware``."""
+    release: ReleaseRef | None = None
+    """What to install, or what to go back to, for commands about firmware."""
 
 
 class AnswerStatus(StrEnum):

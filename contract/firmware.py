@@ -5,7 +5,7 @@ and the hash of the image before the inactive slot is touched or booted.
 """
 
 import hashlib
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
@@ -15,18 +15,68 @@ from msgspec import Meta, Struct
 from contract.errors import Malformed, Refused
 
 MAX_IMAGE_BYTES = 64 * 1024
+"""Of a bare image."""
+MAX_BUNDLE_BYTES = 512 * 1024 * 1024
+"""Of anything."""
 
 
-class Release(Struct, frozen=True, kw_only=True):
-    """One signed firmware image for one machine type."""
+class Format(StrEnum):
+    """How a release is packed, and with it who installs it."""
+
+    IMAGE = "image"
+    """A bare image for the update block, sent by the edge agent."""
+    SWU = "swu"
+    """A bundle for swupdate, fetched over DDI by the machine itself."""
+
+
+VERSION_PATTERN = r"^\d{1,3}\.\d{1,3}\.\d{1,3}$"
+Version = Annotated[str, Meta(pattern=VERSION_PATTERN)]
+Hardware = Annotated[int, Meta(ge=1, le=65535)]
+"""Hardware revision, as the machine shows it."""
+
+
+class Claims(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the signed metadata says about a release besides length and hash: the ``custom`` part
+    of its TUF target."""
 
     machine_type: Annotated[str, Meta(min_length=1, max_length=64)]
-    version: Annotated[str, Meta(pattern=r"^\d{1,3}\.\d{1,3}\.\d{1,3}$")]
-    size_bytes: Annotated[int, Meta(gt=0, le=MAX_IMAGE_BYTES)]
+    version: Version
+    format: Format = Format.IMAGE
+    hardware: list[Hardware] = []
+    """Revisions that it runs on; empty: all."""
+    min_version: Version = "0.0.0"
+    """A machine that runs something older must take a release in between first."""
+    cures: list[Annotated[str, Meta(min_length=1, max_length=64)]] = []
+    """Codes of faults that it is meant to cure."""
+    high_risk: bool = False
+    """A rollout of it needs a second person's yes."""
+    notes: Annotated[str, Meta(max_length=2000)] = ""
+    """What is new, for people."""
+    signature: Annotated[str, Meta(pattern=r"^([0-9a-f]{128})?$")] = ""
+    """Of `signed_bytes`, for the bootloader of a bare image: it knows nothing of TUF."""
+
+
+class Release(Claims, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One release as the signed metadata describes it."""
+
+    size_bytes: Annotated[int, Meta(gt=0, le=MAX_BUNDLE_BYTES)]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
-    url: Annotated[str, Meta(max_length=500)] = ""
-    """Where the image can be fetched; not signed, since the hash is."""
+
+
+class ReleaseRef(Struct, frozen=True, kw_only=True):
+    """Which release to install, and where the signed repository is. Nothing here is trusted: the
+    agent takes length, hash and claims from metadata that it verifies by its own root."""
+
+    machine_type: Annotated[str, Meta(min_length=1, max_length=64)]
+    version: Version
+    repository: Annotated[str, Meta(max_length=500)]
+    """Base URL; ``metadata/`` and ``targets/`` lie below it."""
+
+
+def target_path(machine_type: str, version: str, format: Format = Format.IMAGE) -> str:  # noqa: A002
+    """Return a release's path among the repository's targets."""
+    ending = "img" if format is Format.IMAGE else "swu"
+    return f"{machine_type}/{version}.{ending}"
 
 
 def signed_bytes(machine_type: str, version: str, size_bytes: int, sha256: str) -> bytes:

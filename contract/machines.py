@@ -126,7 +126,12 @@ class CommandKind(StrEnum):
     PULSE = "pulse"
     """Write the fixed value to a register that clears itself; ``confirm`` shows the effect."""
     UPDATE_FIRMWARE = "update_firmware"
-    """Send a release through the update block."""
+    """Install a release: through the update block, or by the machine itself over DDI."""
+    REVERT_FIRMWARE = "revert_firmware"
+    """Boot the version before the last update again, from the other slot."""
+
+
+ABOUT_FIRMWARE = (CommandKind.UPDATE_FIRMWARE, CommandKind.REVERT_FIRMWARE)
 
 
 class Argument(_Table, frozen=True, kw_only=True):
@@ -204,6 +209,13 @@ class SensorCheck(_Table, frozen=True, kw_only=True):
     signal: Name
 
 
+class KeySignal(_Table, frozen=True, kw_only=True):
+    """A signal by which harm done by a release shows, and which way is worse."""
+
+    signal: Name
+    worse: Direction
+
+
 class FaultSpec(_Table, frozen=True, kw_only=True):
     """A fault that the machine type is known for."""
 
@@ -237,7 +249,11 @@ class MachineType(_Table, frozen=True, kw_only=True):
     """First holding register of the update block (see `contract.firmware`)."""
     firmware_signal: Name | None = None
     """Signal that shows the running firmware's version number."""
+    ddi: bool = False
+    """Machines of this type fetch releases themselves, as Eclipse hawkBit's DDI clients do."""
     boot_count_signal: Name | None = None
+    key_signals: list[KeySignal] = []
+    """Compared, beside the score, between machines with and without a new release."""
 
     def signal(self, name: str) -> Signal | None:
         """Return the signal of that name, if there is one."""
@@ -320,19 +336,22 @@ def _name_problems(m: MachineType) -> list[str]:
     found += [
         f"signal {s.name}: range {s.range} is empty" for s in m.signals if s.range[0] >= s.range[1]
     ]
-    for field in (m.firmware_signal, m.boot_count_signal):
+    key = [k.signal for k in m.key_signals]
+    for field in (m.firmware_signal, m.boot_count_signal, *key):
         if field is not None and m.signal(field) is None:
             found.append(f"there is no signal {field}")
+    if m.ddi and m.firmware_block is not None:
+        found.append("ddi and firmware_block: updates go one way only")
     return found
 
 
 def _command_problems(m: MachineType) -> list[str]:
     found = []
     for c in m.commands:
-        if (c.kind is CommandKind.UPDATE_FIRMWARE) != (c.modbus is None):
-            found.append(f"command {c.name}: write and pulse need modbus, update_firmware has none")
-        if c.kind is CommandKind.UPDATE_FIRMWARE and m.firmware_block is None:
-            found.append(f"command {c.name}: the machine type has no firmware_block")
+        if (c.kind in ABOUT_FIRMWARE) != (c.modbus is None):
+            found.append(f"command {c.name}: write and pulse need modbus, firmware has none")
+        if c.kind in ABOUT_FIRMWARE and m.firmware_block is None and not m.ddi:
+            found.append(f"command {c.name}: the machine type has neither firmware_block nor ddi")
         if c.kind is CommandKind.PULSE and (c.confirm is None or c.value is None):
             found.append(f"command {c.name}: a pulse needs value and confirm")
         if c.kind is CommandKind.WRITE and (c.argument is None) == (c.value is None):

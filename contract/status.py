@@ -23,6 +23,8 @@ class Status(Message, frozen=True, kw_only=True, omit_defaults=True):
     firmware: Annotated[str, Meta(max_length=32)] = ""
     boot_count: int | None = None
     """The device's own boot counter, where its register map has one."""
+    hardware: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """The device's hardware revision, where its update block shows one."""
     reason: Annotated[str, Meta(max_length=500)] = ""
     """Why it is offline, for people."""
     spool_bytes: int = 0

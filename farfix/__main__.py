@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from contract.errors import FarfixError, Malformed
+from farfix import drill_commands as drill
+from farfix import release_commands, rollout_commands
 from farfix.compiled import find_cache
 
 app = typer.Typer(
@@ -20,8 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-release = typer.Typer(no_args_is_help=True, help="Make signing keys and sign firmware.")
-app.add_typer(release, name="release")
+app.add_typer(release_commands.app, name="release")
+app.add_typer(rollout_commands.app, name="rollout")
+app.add_typer(drill.app, name="drill")
 
 File = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
 
@@ -184,29 +187,6 @@ def secrets(
 
     for file in credentials.make(folder):
         print(file)
-
-
-@release.command()
-def keygen(key: Annotated[Path, typer.Argument(help="File to make for the private key.")]) -> None:
-    """Make a signing key; prints the public key that devices shall trust."""
-    from farfix import releases  # noqa: PLC0415 - verbs load only what they need
-
-    print(releases.make_key(key))
-
-
-@release.command()
-def sign(
-    image: Annotated[Path, typer.Argument(help="The firmware image.")],
-    key: Annotated[Path, typer.Option(help="Private key from `release keygen`.")],
-    machine_type: Annotated[str, typer.Option(help="What kind of machine it is for.")],
-    version: Annotated[str, typer.Option(help="For example 1.1.0.")],
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("release.json"),
-) -> None:
-    """Sign a firmware image; the file that comes out is for `POST /api/releases`."""
-    from farfix import releases  # noqa: PLC0415 - verbs load only what they need
-
-    releases.sign_file(image, key, machine_type, version, out)
-    print(f"{out}: {machine_type} {version}, signed")
 
 
 def main() -> None:

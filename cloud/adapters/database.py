@@ -87,6 +87,8 @@ assets = sa.Table(
     sa.Column("serial", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("hardware", sa.Integer, nullable=False),
 )
 
 tickets = sa.Table(
@@ -125,13 +127,62 @@ models = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
-releases = sa.Table(
-    "releases",
+repository = sa.Table(
+    "repository",
     metadata,
-    sa.Column("machine_type", sa.Text, primary_key=True),
-    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
-    sa.Column("image", sa.LargeBinary, nullable=False),
+)
+
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+updates = sa.Table(
+    "updates",
+    metadata,
+    sa.Column("number", sa.Integer, sa.ForeignKey("rollouts.number"), primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Index(
+        "one_active_update_per_device",
+        "device",
+        unique=True,
+        sqlite_where=sa.text("active"),
+        postgresql_where=sa.text("active"),
+    ),
+)
+
+devices = sa.Table(
+    "devices",
+    metadata,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("token_hash", sa.Text, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("hardware", sa.Integer, nullable=False),
+    sa.Column("quarantined", sa.Text, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_ns", sa.BigInteger, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("rollout", sa.Integer, nullable=False),
+    sa.Index("audit_by_rollout", "rollout", "id"),
+    sa.Index("audit_by_device", "device", "id"),
 )
 
 

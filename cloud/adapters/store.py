@@ -18,7 +18,6 @@ from cloud.adapters import database as db
 from cloud.adapters.memory import Memory
 from cloud.core.asset import AssetRow
 from contract.errors import Refused
-from contract.firmware import Release
 
 QUARANTINE_MAX = 1000
 """So many of the newest quarantined messages are kept; older ones are only counted."""
@@ -284,39 +283,6 @@ class Store:
         """Return messages that could not be used, newest first."""
         query = _every(QuarantineRow).order_by(db.quarantine.c.id.desc()).limit(limit)
         return self._all(QuarantineRow, query)
-
-    def put_release(self, release: Release, image: bytes) -> None:
-        """Keep a firmware release. The same again changes nothing.
-
-        Raises:
-            Refused: this version exists with another image or signature.
-        """
-        data = msgspec.json.encode(release)
-        key = {"machine_type": release.machine_type, "version": release.version}
-        with self._writes() as connection:
-            db.add(connection, db.releases, [{**key, "data": data, "image": image}])
-            query = sa.select(db.releases.c.data, db.releases.c.image).filter_by(**key)
-            if tuple(connection.execute(query).one()) != (data, image):
-                raise Refused(
-                    f"{release.machine_type} {release.version} exists with another image: "
-                    "give the new one a new version"
-                )
-
-    def releases(self) -> list[Release]:
-        """Return all releases by machine type and version text."""
-        table = db.releases.c
-        query = sa.select(table.data).order_by(table.machine_type, table.version)
-        with self._reads() as connection:
-            rows = connection.execute(query).scalars()
-            return [msgspec.json.decode(data, type=Release) for data in rows]
-
-    def image(self, machine_type: str, version: str) -> bytes | None:
-        """Return the image of a release."""
-        key = {"machine_type": machine_type, "version": version}
-        with self._reads() as connection:
-            query = sa.select(db.releases.c.image).filter_by(**key)
-            found: bytes | None = connection.execute(query).scalar_one_or_none()
-            return found
 
     def _reads(self) -> AbstractContextManager[sa.Connection]:
         return db.transaction(self._engine, writes=False)

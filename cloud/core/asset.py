@@ -15,3 +15,7 @@ class AssetRow(Struct, frozen=True, kw_only=True):
     serial: str = ""
     address: str = ""
     tier: Tier = "B"
+    labels: list[str] = []
+    """Words of the operator's own, by which rollouts select."""
+    hardware: int = 0
+    """Revision, where the machine cannot tell it itself; 0: not known."""

@@ -1,0 +1,455 @@
+"""The words of a rollout: its policy, its phases, what can happen to it, what it can ask for.
+
+A `Rollout` brings one release to a selection of machines, stage by stage; an `Update` is one
+machine's part in it and the machine's one open action. All are frozen and can be stored as JSON.
+The rules are in `cloud.core.rollout` (stages, people, stop) and `cloud.core.updating` (one
+machine). Times are plant time in ns since 1970 UTC.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Percent = Annotated[float, Meta(gt=0, le=100)]
+Seconds = Annotated[float, Meta(ge=0, le=30 * 86400)]
+Count = Annotated[int, Meta(ge=1, le=100_000)]
+Person = Annotated[str, Meta(min_length=1, max_length=80)]
+Why = Annotated[str, Meta(max_length=1000)]
+
+ACTIONS_PER_ROLLOUT = 100_000
+"""An action's number is ``rollout number * ACTIONS_PER_ROLLOUT + n``: a whole number below 2**31,
+as DDI clients parse it, and never used twice."""
+ROLLOUTS_MAX = 2**31 // ACTIONS_PER_ROLLOUT - 1
+MACHINES_MAX = 20_000
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that people write: a field that is not known is a typing error."""
+
+
+class Selection(_Table, frozen=True, kw_only=True):
+    """Which machines; every list that is given must fit, an empty one fits all."""
+
+    sites: list[str] = []
+    devices: list[str] = []
+    labels: list[str] = []
+    """The machine has all of them."""
+    hardware: list[int] = []
+    versions: list[str] = []
+    """Firmware that runs now."""
+
+
+class Stage(_Table, frozen=True, kw_only=True):
+    """How many of the selected machines have the release when the stage ends, all stages so far
+    together. Exactly one of `count` and `percent` is given."""
+
+    count: Count | None = None
+    percent: Percent | None = None
+    soak_s: Seconds = 3600.0
+    """So long every machine of the stage is watched before the next stage begins."""
+
+
+class Ramp(_Table, frozen=True, kw_only=True):
+    """How fast machines are offered the release: AWS IoT Jobs' exponential rate."""
+
+    base_per_minute: Annotated[float, Meta(gt=0, le=10_000)] = 10.0
+    factor: Annotated[float, Meta(ge=1, le=5)] = 2.0
+    every: Count = 20
+    """The rate grows by the factor each time so many more machines run the release."""
+    max_per_minute: Annotated[float, Meta(gt=0, le=10_000)] = 100.0
+
+
+class Window(_Table, frozen=True, kw_only=True):
+    """A maintenance window, in the local time of a time zone. Outside it no machine is begun."""
+
+    weekdays: list[Annotated[int, Meta(ge=0, le=6)]] = []
+    """0 is Monday; empty is every day. The day on which the window opens."""
+    start: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "22:00"
+    hours: Annotated[float, Meta(gt=0, le=24)] = 6.0
+    timezone: str = "UTC"
+    """An IANA name such as ``Europe/Berlin``."""
+
+
+class Limits(_Table, frozen=True, kw_only=True):
+    """When to stop for what installers and machines plainly say, and how patient to be."""
+
+    failed_percent: Percent = 20.0
+    """Of machines that came to an end or are watched: failed, unclear or plainly unhealthy ..."""
+    failed_min: Count = 2
+    """... and at least so many."""
+    timed_out_percent: Percent = 40.0
+    """The same for machines that never took it or never came back."""
+    timed_out_min: Count = 3
+    attempts_max: Annotated[int, Meta(ge=1, le=10)] = 2
+    """So often one machine is tried."""
+    retry_s: Seconds = 600.0
+    offer_s: Seconds = 86_400.0
+    """A machine takes the release within this time, or has timed out."""
+    install_s: Seconds = 3600.0
+    """From taking it to a reported end."""
+    readback_s: Seconds = 900.0
+    """From a reported end to the version being read from the machine."""
+
+
+class Gate(_Table, frozen=True, kw_only=True):
+    """The comparison of updated machines with machines not yet updated (`models.harm`)."""
+
+    false_stop: Annotated[float, Meta(gt=0, le=0.1)] = 0.005
+    """Chance that a release which changes nothing is ever stopped by the comparison."""
+    looks: list[Annotated[float, Meta(gt=0, le=1)]] = [0.2, 0.5, 1.0]
+    """A machine's evidence is taken at these shares of the soak time."""
+    settle_s: Seconds = 300.0
+    """After the new version is read, the machine may be out of its usual running so long."""
+    baseline_s: Seconds = 3600.0
+    """Its running so long before the update is what it is compared with."""
+    controls_min: Count = 20
+    """With fewer machines to compare with, only `Limits` judge."""
+
+
+class Policy(_Table, frozen=True, kw_only=True):
+    """How carefully a release is brought out."""
+
+    stages: Annotated[list[Stage], Meta(min_length=1, max_length=20)]
+    ramp: Ramp = Ramp()
+    window: Window | None = None
+    limits: Limits = Limits()
+    gate: Gate = Gate()
+    revert: bool = True
+    """A stop also brings the machines that were updated back to what they ran before."""
+
+
+DEFAULT_POLICY = Policy(
+    stages=[
+        Stage(count=5), Stage(percent=2), Stage(percent=10), Stage(percent=40), Stage(percent=100),
+    ]
+)  # fmt: skip
+
+
+class Order(_Table, frozen=True, kw_only=True):
+    """What a person asks for."""
+
+    machine_type: str
+    version: str
+    selection: Selection = Selection()
+    policy: Policy = DEFAULT_POLICY
+    title: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One machine, as selection and staging see it."""
+
+    device: str
+    site: str
+    labels: list[str]
+    hardware: int
+    """Revision; 0: not known."""
+    version: str
+    """Read from the machine; empty: not known."""
+    quarantined: str = ""
+    """Why it takes no updates, in words."""
+
+
+class Phase(StrEnum):
+    """Where a rollout stands."""
+
+    PROPOSED = "proposed"
+    """A case proposes it; a person takes it up or cancels it."""
+    AWAITING_APPROVAL = "awaiting_approval"
+    """High risk: a second person must agree."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    """No machine is begun; those under way go on."""
+    STOPPING = "stopping"
+    """What is under way is called back, updated machines go back to what they ran."""
+    STOPPED = "stopped"
+    CANCELED = "canceled"
+    """A person ended it; machines that were updated stay so."""
+    FINISHED = "finished"
+
+
+ENDED = (Phase.STOPPED, Phase.CANCELED, Phase.FINISHED)
+
+
+class UpdatePhase(StrEnum):
+    """Where one machine's update stands."""
+
+    WAITING = "waiting"
+    """Its turn has not come."""
+    OFFERED = "offered"
+    """It may take the release."""
+    INSTALLING = "installing"
+    """It said that it has begun."""
+    CHECKING = "checking"
+    """It said how it ended; the version is being read from it."""
+    WATCHING = "watching"
+    """It runs the release, and its health is compared."""
+    CANCELLING = "cancelling"
+    """The action is called back; the machine has not said yet whether in time."""
+    REVERTING = "reverting"
+    """It is to go back to the version before."""
+    UPDATED = "updated"
+    FAILED = "failed"
+    """It runs the old version still."""
+    REVERTED = "reverted"
+    CANCELED = "canceled"
+    SKIPPED = "skipped"
+    """It does not fit any more, or the rollout ended before its turn."""
+    UNCLEAR = "unclear"
+    """What it said, the version read from it and its health do not agree: a case is open."""
+
+
+ACTIVE = (
+    UpdatePhase.OFFERED,
+    UpdatePhase.INSTALLING,
+    UpdatePhase.CHECKING,
+    UpdatePhase.WATCHING,
+    UpdatePhase.CANCELLING,
+    UpdatePhase.REVERTING,
+)
+"""Phases with an open action; a machine has at most one in all rollouts."""
+ENDS = (
+    UpdatePhase.UPDATED,
+    UpdatePhase.FAILED,
+    UpdatePhase.REVERTED,
+    UpdatePhase.CANCELED,
+    UpdatePhase.SKIPPED,
+    UpdatePhase.UNCLEAR,
+)
+
+
+class Report(StrEnum):
+    """What the installer on the machine (edge agent or DDI client) says about an action."""
+
+    NOTHING = "nothing"
+    TAKEN = "taken"
+    """It downloads, installs or waits for its restart."""
+    SUCCESS = "success"
+    FAILURE = "failure"
+    REFUSED = "refused"
+    """It did not begin, and never will: signature, hardware, version, precondition."""
+    UNREACHED = "unreached"
+    """It did not begin; another try may work."""
+    CANCELED = "canceled"
+    CANCEL_REFUSED = "cancel_refused"
+    """Too late: it goes on with the action."""
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    """One machine's part in a rollout."""
+
+    number: int
+    """The rollout's."""
+    device: str
+    site: str
+    stage: int
+    """Index into the policy's stages."""
+    phase: UpdatePhase = UpdatePhase.WAITING
+    action: int = 0
+    """The open or last action; 0: none yet. Going back has an action of its own."""
+    entered_ns: int = 0
+    """When the present phase began."""
+    from_version: str = ""
+    """What it ran when it was begun: the way back."""
+    hardware: int = 0
+    attempts: int = 0
+    not_before_ns: int = 0
+    report: Report = Report.NOTHING
+    reported_ns: int = 0
+    detail: str = ""
+    """The last word of the installer, or why the update ended so."""
+    fetched: bool = False
+    """The image was asked for within this action."""
+    version: str = ""
+    """Read from the machine last."""
+    version_ns: int = 0
+    watched_ns: int = 0
+    """Since when it is watched."""
+    harm: str = ""
+    """Why its health counts as a failure of the release, in words."""
+    looks: list[list[float]] = []
+    """p-values (one per measure, the score first) at each look taken so far."""
+    timed_out: bool = False
+
+
+class StopKind(StrEnum):
+    """Why a rollout was stopped."""
+
+    FAILURES = "failures"
+    TIMEOUTS = "timeouts"
+    HEALTH = "health"
+    PERSON = "person"
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    """Why, when, and how many machines the release had reached."""
+
+    kind: StopKind
+    detail: str
+    at_ns: int
+    reached: int
+    harmed: int
+    """Failed, unclear or plainly unhealthy ones among them."""
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """One release on its way to a selection of machines."""
+
+    number: int
+    order: Order
+    phase: Phase
+    author: Person
+    high_risk: bool
+    created_ns: int
+    entered_ns: int
+    stage: int = 0
+    stage_ns: int = 0
+    """When the present stage began."""
+    actions: int = 0
+    """Given out so far."""
+    approver: str = ""
+    case_id: str = ""
+    """The case that proposed it, or whose remedy it is."""
+    command_id: str = ""
+    """The remedy's command: a rollout to the one machine of a case, judged by the case."""
+    proposal: str = ""
+    """What speaks for it, in sentences, when a case proposed it."""
+    offered_ns: list[int] = []
+    """When machines were offered it within the last minute: the rate is kept by this."""
+    log_evidence: list[list[float]] = []
+    """(looks, measures) natural logarithms of what the comparison has gathered against it."""
+    stop: Stop | None = None
+
+
+# Events: what happened.
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What is known of one machine without asking its installer."""
+
+    version: str = ""
+    """Read from the machine; empty: not known."""
+    version_ns: int = 0
+    """Event time of that reading."""
+    alarm: bool = False
+    """Its detector finds it plainly unhealthy."""
+    silent: bool = False
+    """Nothing has come from it for too long."""
+    busy: str = ""
+    """Why it cannot be begun now, in words: an open case, another update, a ticket."""
+    quarantined: str = ""
+
+
+class Ticked(Struct, frozen=True, tag=True):
+    """Time passed; this is known of the rollout's machines."""
+
+    facts: dict[str, Facts]
+
+
+class Reported(Struct, frozen=True, tag=True):
+    """The installer said something about an action. One that is not the update's open action is
+    taken to the records and changes nothing."""
+
+    device: str
+    action: int
+    report: Report
+    at_ns: int
+    detail: str = ""
+
+
+class Fetched(Struct, frozen=True, tag=True):
+    """The machine asked for the image."""
+
+    device: str
+    action: int
+
+
+class Compared(Struct, frozen=True, tag=True):
+    """A watched machine was compared with machines not updated, at one look."""
+
+    device: str
+    look: int
+    p_values: list[float]
+    """One per measure; the smaller, the more harm."""
+
+
+class Approved(Struct, frozen=True, tag=True):
+    """A second person agreed, or a person took a proposal up."""
+
+    by: str
+
+
+class Paused(Struct, frozen=True, tag=True):
+    by: str
+    why: str = ""
+
+
+class Resumed(Struct, frozen=True, tag=True):
+    by: str
+
+
+class Canceled(Struct, frozen=True, tag=True):
+    """End it; what was updated stays."""
+
+    by: str
+    why: str = ""
+
+
+class StopAsked(Struct, frozen=True, tag=True):
+    """Stop it as the gate would: call back, and go back."""
+
+    by: str
+    why: str = ""
+
+
+Event = Ticked | Reported | Fetched | Compared | Approved | Paused | Resumed | Canceled | StopAsked
+
+
+# Effects: what to do about it.
+
+
+class Install(Struct, frozen=True, tag=True):
+    """Let the machine have the release (edge agents get a command; DDI clients will ask)."""
+
+    device: str
+    action: int
+    expires_ns: int
+
+
+class Revert(Struct, frozen=True, tag=True):
+    """Bring the machine back to the version it ran before."""
+
+    device: str
+    action: int
+    version: str
+    expires_ns: int
+
+
+class Disagreement(Struct, frozen=True, tag=True):
+    """Open a case: what the machine said, its version and its health do not agree."""
+
+    device: str
+    detail: str
+
+
+class Quarantine(Struct, frozen=True, tag=True):
+    """Keep the machine out of rollouts until a person lets it in again."""
+
+    device: str
+    why: str
+
+
+class Record(Struct, frozen=True, tag=True):
+    """Write a line into the audit log."""
+
+    by: str
+    """A person, or ``gateway``."""
+    what: str
+    """One word or two, for filters: ``offered``, ``stopped``, ``approved`` ..."""
+    text: str
+    device: str = ""
+
+
+Effect = Install | Revert | Disagreement | Quarantine | Record
+Outcome = tuple[Rollout, dict[str, Update], tuple[Effect, ...]]
+"""The rollout, the updates that changed, and what to do."""

@@ -1,0 +1,1 @@
+"""Drills: fleets and clients that are put through faults, and counted."""
