@@ -6,56 +6,16 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from cloud.core.published import AuditRow, Digests, Kept, RepositoryState
 from cloud.core.rollout_states import Candidate, Order, Report, Rollout, Update
 from contract.firmware import Release
+
+__all__ = ["AuditRow", "Digests", "Kept", "RepositoryState"]
+"""Also from here, for the web's convenience."""
 
 RolloutAction = Literal["approve", "pause", "resume", "cancel", "stop"]
 """What a person may decide about a rollout."""
 AttributeMode = Literal["merge", "replace", "remove"]
-
-
-class AuditRow(Struct, frozen=True, kw_only=True):
-    """One line of the audit log."""
-
-    id: int
-    at_ns: int
-    by: str
-    what: str
-    text: str
-    device: str
-    rollout: int
-    """Its number; 0: about none."""
-
-
-class Digests(Struct, frozen=True):
-    """Hashes of an artifact as DDI clients want them, in lower-case hex."""
-
-    sha1: str
-    md5: str
-    sha256: str
-
-
-class Kept(Struct, frozen=True, kw_only=True):
-    """A release that is in the repository now."""
-
-    release: Release
-    digests: Digests
-    barred: str = ""
-    """Why it is offered to nobody any more, in words: a rollout of it was stopped."""
-
-
-class RepositoryState(Struct, frozen=True, kw_only=True):
-    """How the signed repository stands."""
-
-    root_version: int
-    targets_version: int
-    snapshot_version: int
-    timestamp_version: int
-    root_expires_ns: int
-    """Wall clock, like all of these."""
-    targets_expires_ns: int
-    snapshot_expires_ns: int
-    timestamp_expires_ns: int
 
 
 class StagePlan(Struct, frozen=True, kw_only=True):

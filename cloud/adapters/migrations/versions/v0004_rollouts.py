@@ -20,7 +20,9 @@ def _column(name: str, kind: Kind, *, key: bool = False) -> sa.Column[Any]:
 def upgrade() -> None:
     """Make the tables. Assets come from the settings at each start."""
     op.drop_table("releases")
-    op.create_table("repository", _column("name", sa.Text, key=True), _column("data", sa.LargeBinary))
+    op.create_table(
+        "repository", _column("name", sa.Text, key=True), _column("data", sa.LargeBinary)
+    )
     _assets()
     _rollouts()
     _devices()
