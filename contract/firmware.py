@@ -36,8 +36,10 @@ Hardware = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class Claims(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the signed metadata says about a release besides length and hash: the ``custom`` part
-    of its TUF target."""
+    """What the signed metadata says about a release besides length and hash.
+
+    It is the ``custom`` part of the release's TUF target.
+    """
 
     machine_type: Annotated[str, Meta(min_length=1, max_length=64)]
     version: Version
@@ -64,8 +66,11 @@ class Release(Claims, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReleaseRef(Struct, frozen=True, kw_only=True):
-    """Which release to install, and where the signed repository is. Nothing here is trusted: the
-    agent takes length, hash and claims from metadata that it verifies by its own root."""
+    """Which release to install, and where the signed repository is.
+
+    Nothing here is trusted: the agent takes length, hash and claims from metadata that it verifies
+    by its own root.
+    """
 
     machine_type: Annotated[str, Meta(min_length=1, max_length=64)]
     version: Version

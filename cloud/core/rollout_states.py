@@ -41,8 +41,10 @@ class Selection(_Table, frozen=True, kw_only=True):
 
 
 class Stage(_Table, frozen=True, kw_only=True):
-    """How many of the selected machines have the release when the stage ends, all stages so far
-    together. Exactly one of `count` and `percent` is given."""
+    """How many of the selected machines have the release when the stage ends.
+
+    All stages so far together. Exactly one of `count` and `percent` is given.
+    """
 
     count: Count | None = None
     percent: Percent | None = None
@@ -347,8 +349,10 @@ class Ticked(Struct, frozen=True, tag=True):
 
 
 class Reported(Struct, frozen=True, tag=True):
-    """The installer said something about an action. One that is not the update's open action is
-    taken to the records and changes nothing."""
+    """The installer said something about an action.
+
+    One that is not the update's open action is taken to the records and changes nothing.
+    """
 
     device: str
     action: int
@@ -380,11 +384,15 @@ class Approved(Struct, frozen=True, tag=True):
 
 
 class Paused(Struct, frozen=True, tag=True):
+    """Begin no machine until it is resumed."""
+
     by: str
     why: str = ""
 
 
 class Resumed(Struct, frozen=True, tag=True):
+    """Go on."""
+
     by: str
 
 
