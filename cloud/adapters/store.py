@@ -1,4 +1,4 @@
-"""The gateway's records: cases with their timeline and outbox, assets, tickets, releases.
+"""The gateway's records: cases with their timeline and outbox, assets and tickets.
 
 The store knows rows, not cases: what a case means is `cloud.core`'s. Every method is one
 transaction and is durable when it returns. Methods are synchronous and may be called from any
@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from cloud.adapters import database as db
 from cloud.adapters.memory import Memory
+from cloud.adapters.rollout_store import RolloutStore
 from cloud.core.asset import AssetRow
 from contract.errors import Refused
 
@@ -123,6 +123,8 @@ class Store:
             raise
         self.memory = Memory(self._engine)
         """Labels, saved models and checkpoints."""
+        self.updates = RolloutStore(self._engine)
+        """Rollouts, devices and the audit log."""
 
     def close(self) -> None:
         """Close all connections."""

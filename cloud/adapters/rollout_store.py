@@ -1,0 +1,137 @@
+"""Rollouts, the updates of their machines, what is kept of devices, and the audit log.
+
+Like `cloud.adapters.store`: it knows rows, not rollouts; every method is one transaction and is
+durable when it returns; all raise `Unreachable` when the database does not answer.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from cloud.adapters import database as db
+from cloud.core.published import AuditRow
+
+TEXT_MAX = 2000
+
+
+class RolloutRow(Struct, frozen=True, kw_only=True):
+    """One rollout; `data` is what the core makes of it."""
+
+    number: int
+    phase: str
+    open: bool
+    data: bytes
+
+
+class UpdateRow(Struct, frozen=True, kw_only=True):
+    """One machine's part in a rollout."""
+
+    number: int
+    device: str
+    phase: str
+    active: bool
+    data: bytes
+
+
+class DeviceRow(Struct, frozen=True, kw_only=True):
+    """What is kept of one machine that is updated."""
+
+    device: str
+    token_hash: str = ""
+    """SHA-256 of its DDI token, in hex; empty: it has none."""
+    attributes: dict[str, str] = {}
+    hardware: int = 0
+    quarantined: str = ""
+    failures: int = 0
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """A line for the audit log, before it has a number."""
+
+    at_ns: int
+    by: str
+    what: str
+    text: str
+    device: str = ""
+    rollout: int = 0
+
+
+class RolloutStore:
+    """The part of one gateway's records that is about updates."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def save(
+        self,
+        rollout: RolloutRow | None,
+        updates: Sequence[UpdateRow] = (),
+        lines: Sequence[Line] = (),
+        devices: Sequence[DeviceRow] = (),
+    ) -> None:
+        """Save what one step has changed, or nothing of it.
+
+        Raises:
+            Refused: a machine would have two active updates.
+        """
+        with db.transaction(self._engine, writes=True) as connection:
+            if rollout is not None:
+                db.put(connection, db.rollouts, asdict(rollout))
+            # what ends first: the same machine may begin elsewhere in the same step
+            for row in sorted(updates, key=lambda row: row.active):
+                db.put(connection, db.updates, asdict(row))
+            for device in devices:
+                db.put(connection, db.devices, asdict(device))
+            if lines:
+                connection.execute(db.audit.insert(), [asdict(_clean(line)) for line in lines])
+
+    def rollouts(self) -> list[RolloutRow]:
+        """Return all rollouts, newest first."""
+        table = db.rollouts.c
+        query = sa.select(table.number, table.phase, table.open, table.data)
+        with db.transaction(self._engine, writes=False) as connection:
+            return db.fetch(connection, RolloutRow, query.order_by(table.number.desc()))
+
+    def updates(self, number: int) -> list[UpdateRow]:
+        """Return the updates of one rollout, by device."""
+        table = db.updates.c
+        query = sa.select(*(table[name] for name in UpdateRow.__struct_fields__))
+        query = query.where(table.number == number).order_by(table.device)
+        with db.transaction(self._engine, writes=False) as connection:
+            return db.fetch(connection, UpdateRow, query)
+
+    def devices(self) -> list[DeviceRow]:
+        """Return what is kept of all machines."""
+        query = sa.select(*(db.devices.c[name] for name in DeviceRow.__struct_fields__))
+        with db.transaction(self._engine, writes=False) as connection:
+            return db.fetch(connection, DeviceRow, query)
+
+    def audit(
+        self, limit: int = 100, before_id: int | None = None, rollout: int = 0, device: str = ""
+    ) -> list[AuditRow]:
+        """Return the audit log, newest first."""
+        table = db.audit.c
+        query = sa.select(*(table[name] for name in AuditRow.__struct_fields__))
+        if before_id is not None:
+            query = query.where(table.id < before_id)
+        if rollout:
+            query = query.where(table.rollout == rollout)
+        if device:
+            query = query.where(table.device == device)
+        with db.transaction(self._engine, writes=False) as connection:
+            return db.fetch(connection, AuditRow, query.order_by(table.id.desc()).limit(limit))
+
+
+def _clean(line: Line) -> Line:
+    """Return the line as every database can hold it, at a bounded length."""
+    text = line.text[:TEXT_MAX].replace("\0", "\ufffd").encode(errors="replace").decode()
+    return Line(
+        at_ns=line.at_ns,
+        by=line.by[:80],
+        what=line.what[:40],
+        text=text,
+        device=line.device[:64],
+        rollout=line.rollout,
+    )
