@@ -1,0 +1,46 @@
+"""Does a release harm machines? Evidence that may be looked at as often as anybody likes.
+
+Every updated machine gives one p-value: how far up its change ranks among the changes of machines
+without the release, over the same span of time. Where the release does nothing and chance decided
+which machine comes when, p-values of machines are uniform (or larger). A bet that pays
+``e * p ** (e - 1)`` for an ``e`` between 0 and 1 has then a mean of 1 at most, so the product over
+machines is a test martingale: by Ville's inequality it ever reaches ``1 / a`` with at most the
+chance ``a``. Which ``e`` is best depends on how much a bad release harms, and how many, so all of
+them are bet on at once, with equal stakes (Vovk and Wang, "E-values: calibration, combination and
+applications", 2021).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def log_bet(p: float) -> float:
+    """Return ln of what one machine's p-value pays; the integral over ``e`` has a closed form.
+
+    Args:
+        p: above 0, at most 1.
+    """
+    return log_evidence([p])
+
+
+def log_evidence(p_values: Sequence[float]) -> float:
+    """Return ln of what all the p-values pay together, each ``e`` kept through all of them.
+
+    It is more than the sum of `log_bet`: what earlier machines showed decides how much is bet on
+    the next, so a release that harms few machines of many is found, too.
+
+    Args:
+        p_values: one per machine, in any order; each above 0, at most 1.
+    """
+    n, total = len(p_values), -math.fsum(math.log(p) for p in p_values)
+    if total == 0.0:
+        return -math.log(n + 1)
+    # The integral of e**n * exp(total * (1 - e)) from 0 to 1 as a series: all terms are positive.
+    # They fall by half or faster where the counter is above twice the total.
+    k = np.arange(1, int(2 * total) + 64)
+    terms = np.cumsum(math.log(total) - np.log(n + 1 + k))
+    highest = max(0.0, float(terms.max()))
+    rest = math.exp(-highest) + float(np.exp(terms - highest).sum())
+    return highest + math.log(rest) - math.log(n + 1)
