@@ -164,6 +164,9 @@ class Phase(StrEnum):
     """No machine is begun; those under way go on."""
     STOPPING = "stopping"
     """What is under way is called back, updated machines go back to what they ran."""
+    CANCELLING = "cancelling"
+    """A person ended it: what is offered is called back, what runs the release is watched to the
+    end of its soak."""
     STOPPED = "stopped"
     CANCELED = "canceled"
     """A person ended it; machines that were updated stay so."""
@@ -246,11 +249,18 @@ class Update(Struct, frozen=True, kw_only=True):
     site: str
     stage: int
     """Index into the policy's stages."""
+    turn: int = 0
+    """Its place in the order that was drawn."""
     phase: UpdatePhase = UpdatePhase.WAITING
     action: int = 0
     """The open or last action; 0: none yet. Going back has an action of its own."""
     entered_ns: int = 0
     """When the present phase began."""
+    deadline_ns: int = 0
+    """When patience with the present phase ends; 0: never."""
+    since_ns: int = 0
+    """Since when, without a break, it is plainly unhealthy (watched) or cannot be begun (waiting);
+    0: it is not so."""
     from_version: str = ""
     """What it ran when it was begun: the way back."""
     hardware: int = 0
@@ -262,6 +272,8 @@ class Update(Struct, frozen=True, kw_only=True):
     """The last word of the installer, or why the update ended so."""
     fetched: bool = False
     """The image was asked for within this action."""
+    begun: bool = False
+    """It asked for the image or said that it has begun, within this action."""
     version: str = ""
     """Read from the machine last."""
     version_ns: int = 0
@@ -339,6 +351,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Nothing has come from it for too long."""
     busy: str = ""
     """Why it cannot be begun now, in words: an open case, another update, a ticket."""
+    elsewhere: bool = False
+    """Another rollout has an open action with it: not even going back may begin now."""
     quarantined: str = ""
 
 
