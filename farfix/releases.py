@@ -1,85 +1,124 @@
-"""Firmware signing, away from the gateway: whoever holds the key decides what machines run."""
+"""Put a firmware image into the room, with what must hold before a machine may run it."""
 
-import base64
-import os
-import re
+import shutil
 from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tuf.api.metadata import TargetFile
 
-from contract import firmware, machines
+from contract import firmware, machines, trust
 from contract.errors import Malformed, Refused
+from contract.firmware import Claims, Format, Release
+from contract.machines import MachineType
+from farfix import keys, repository
+from farfix.repository import Room
+
+DAYS = 90.0
+"""So long targets are believed, if not said otherwise."""
 
 
-class Upload(msgspec.Struct, frozen=True):
-    """What the gateway's ``POST /api/releases`` takes."""
+def add(
+    room: Room, image: Path, claims: Claims, image_key: Ed25519PrivateKey | None, days: float = DAYS
+) -> Release:
+    """Add a release to the staged targets; it waits for signatures then.
 
-    release: firmware.Release
-    image: str
-    """In base64."""
-
-
-def make_key(path: Path) -> str:
-    """Write a new ed25519 private key (hex, mode 0600) and return the public key in hex.
+    Args:
+        room: where the repository is.
+        image: the file; it is copied.
+        claims: what must hold; format and signature are filled in here.
+        image_key: signs bare images for bootloaders; bundles need none.
+        days: until the targets expire.
 
     Raises:
-        Refused: the file exists; a key is never overwritten.
+        Malformed: no such machine type or fault, a claim out of bounds, an image that is too
+            large or cannot be read.
+        Refused: the version is taken, the machine type takes no updates, or the key is not the
+            one that bootloaders trust.
     """
-    key = Ed25519PrivateKey.generate()
+    claims = _checked(claims)
+    most = firmware.MAX_IMAGE_BYTES if claims.format is Format.IMAGE else firmware.MAX_BUNDLE_BYTES
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise Refused(f"{path} exists and is left alone: choose another name") from error
+        size_bytes = image.stat().st_size
     except OSError as error:
-        raise Refused(f"cannot write {path}: {error.strerror}") from error
-    with os.fdopen(handle, "w") as file:
-        file.write(key.private_bytes_raw().hex() + "\n")
-    return key.public_key().public_bytes_raw().hex()
-
-
-def read_key(path: Path) -> Ed25519PrivateKey:
-    """Read a private key back.
-
-    Raises:
-        Malformed: the file cannot be read or holds no key.
-    """
-    text = _read(path).decode(errors="replace").strip()
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise Malformed(f"{path} holds no key; make one with: farfix release keygen FILE")
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text))
-
-
-def sign(key: Ed25519PrivateKey, machine_type: str, version: str, image: bytes) -> bytes:
-    """Return the JSON upload of a signed image."""
-    made = firmware.sign(key, machine_type, version, image)
-    return msgspec.json.encode(Upload(made, base64.b64encode(image).decode()))
-
-
-def sign_file(image: Path, key: Path, machine_type: str, version: str, out: Path) -> None:
-    """Sign an image file and write the upload.
-
-    Raises:
-        Malformed: no such machine type, no version, no image, or one that is too large.
-    """
-    types = machines.library()
-    if machine_type not in types:
-        known = ", ".join(types) or "none"
-        raise Malformed(f"there is no machine type {machine_type!r}; known are: {known}")
-    if types[machine_type].firmware_block is None:
-        raise Malformed(f"machine type {machine_type} cannot be updated: it has no firmware_block")
-    if not re.fullmatch(r"\d{1,3}\.\d{1,3}\.\d{1,3}", version):
-        raise Malformed(f"version {version!r} is not of the form 1.2.3")
-    data = _read(image)
-    if not 0 < len(data) <= firmware.MAX_IMAGE_BYTES:
-        raise Malformed(
-            f"{image} has {len(data)} bytes; an image has 1 to {firmware.MAX_IMAGE_BYTES}"
+        raise Malformed(f"cannot read {image}: {error.strerror}") from error
+    if not 0 < size_bytes <= most:
+        raise Malformed(f"{image} has {size_bytes} bytes; {claims.format.value} has 1 to {most}")
+    path = firmware.target_path(claims.machine_type, claims.version, claims.format)
+    metadata = repository.next_targets(room, days)
+    if path in metadata.signed.targets:
+        raise Refused(
+            f"{claims.machine_type} {claims.version} is in the repository already, and a version "
+            "never changes: give the image a new version"
         )
-    out.write_bytes(sign(read_key(key), machine_type, version, data))
+    if claims.format is Format.IMAGE:
+        signature = _sign_image(room, image, claims, image_key)
+        claims = msgspec.structs.replace(claims, signature=signature)
+    target = TargetFile.from_file(path, str(image), ["sha256"])
+    target.unrecognized_fields["custom"] = msgspec.to_builtins(claims)
+    release = trust.release(path, target.length, target.hashes, target.custom)
+    _copy(image, room.targets / target.get_prefixed_paths()[0])
+    metadata.signed.targets[path] = target
+    repository.stage(room, metadata)
+    return release
 
 
-def _read(path: Path) -> bytes:
+def renew(room: Room, days: float) -> None:
+    """Stage the targets as they are for another span of time."""
+    repository.stage(room, repository.next_targets(room, days))
+
+
+def _checked(claims: Claims) -> Claims:
+    """Check claims against bounds and machine type, and fill in the format."""
+    types = machines.library()
+    if claims.machine_type not in types:
+        known = ", ".join(types)
+        raise Malformed(f"there is no machine type {claims.machine_type!r}; known are: {known}")
+    machine = types[claims.machine_type]
     try:
-        return path.read_bytes()
+        msgspec.convert(msgspec.to_builtins(claims), Claims)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"the release cannot say this: {error}") from error
+    number = firmware.version_number(claims.version)
+    if firmware.version_text(number) != claims.version:
+        raise Malformed(f"version {claims.version!r} is not of the form 1.2.3, without more zeros")
+    if firmware.version_number(claims.min_version) > number:
+        raise Malformed(f"{claims.version} would ask for {claims.min_version} before it")
+    for code in claims.cures:
+        if machine.fault(code) is None:
+            known = ", ".join(fault.code for fault in machine.faults) or "none"
+            raise Malformed(f"{machine.name} has no fault {code!r}; known are: {known}")
+    return msgspec.structs.replace(claims, format=_format(machine))
+
+
+def _format(machine: MachineType) -> Format:
+    if machine.ddi:
+        return Format.SWU
+    if machine.firmware_block is None:
+        raise Refused(
+            f"machine type {machine.name} cannot be updated: it has neither firmware_block nor ddi"
+        )
+    return Format.IMAGE
+
+
+def _sign_image(
+    room: Room, image: Path, claims: Claims, image_key: Ed25519PrivateKey | None
+) -> str:
+    if image_key is None:
+        raise Refused(f"bootloaders of {claims.machine_type} ask for a signature: give --image-key")
+    trusted = keys.read_image_public(room.image_key)
+    if image_key.public_key() != trusted:
+        raise Refused(
+            f"this is not the image key of {room.folder}: bootloaders trust "
+            f"{trusted.public_bytes_raw().hex()}"
+        )
+    data = keys.read_file(image, firmware.MAX_IMAGE_BYTES)
+    return firmware.sign(image_key, claims.machine_type, claims.version, data).signature
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
     except OSError as error:
-        raise Malformed(f"cannot read {path}: {error.strerror}") from error
+        raise Refused(f"cannot copy {source} to {target}: {error.strerror}") from error
