@@ -9,7 +9,7 @@ machine). Times are plant time in ns since 1970 UTC.
 from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 Percent = Annotated[float, Meta(gt=0, le=100)]
 Seconds = Annotated[float, Meta(ge=0, le=30 * 86400)]
@@ -99,7 +99,7 @@ class Gate(_Table, frozen=True, kw_only=True):
 
     false_stop: Annotated[float, Meta(gt=0, le=0.1)] = 0.005
     """Chance that a release which changes nothing is ever stopped by the comparison."""
-    looks: list[Annotated[float, Meta(gt=0, le=1)]] = [0.2, 0.5, 1.0]
+    looks: list[Annotated[float, Meta(gt=0, le=1)]] = field(default_factory=lambda: [0.2, 0.5, 1.0])
     """A machine's evidence is taken at these shares of the soak time."""
     settle_s: Seconds = 300.0
     """After the new version is read, the machine may be out of its usual running so long."""
