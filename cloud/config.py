@@ -88,6 +88,8 @@ class Config(Settings):
     """SQLAlchemy URL for cases; default SQLite in ``data_dir``."""
     release_root: Path | None = None
     """The first root of the release repository (``1.root.json``); without it no releases."""
+    ddi_poll_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    """How often machines that speak DDI are told to ask."""
     ddi_gateway_token_file: Path | None = None
     """A token that may act as any DDI device: for laboratories only, none by default."""
     mode_override: Mode | None = None

@@ -12,6 +12,8 @@ UNKNOWN = "unknown"
 """Something is wrong and no entry of the fault table explains it well."""
 NO_DATA = "no_data"
 """The machine has gone silent: the link, the agent, the power or the controller."""
+FIRMWARE_UNCLEAR = "firmware_unclear"
+"""What an update's installer said, the version read and the machine's health do not agree."""
 
 
 class Severity(StrEnum):

@@ -115,20 +115,20 @@ class Store:
             Refused: the database belongs to a newer version of this program.
             Unreachable: the database does not answer.
         """
-        self._engine = db.open_engine(url)
+        self.engine = db.open_engine(url)
         try:
-            db.migrate(self._engine)
+            db.migrate(self.engine)
         except BaseException:
-            self._engine.dispose()
+            self.engine.dispose()
             raise
-        self.memory = Memory(self._engine)
+        self.memory = Memory(self.engine)
         """Labels, saved models and checkpoints."""
-        self.updates = RolloutStore(self._engine)
+        self.updates = RolloutStore(self.engine)
         """Rollouts, devices and the audit log."""
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def save(
         self,
@@ -287,10 +287,10 @@ class Store:
         return self._all(QuarantineRow, query)
 
     def _reads(self) -> AbstractContextManager[sa.Connection]:
-        return db.transaction(self._engine, writes=False)
+        return db.transaction(self.engine, writes=False)
 
     def _writes(self) -> AbstractContextManager[sa.Connection]:
-        return db.transaction(self._engine, writes=True)
+        return db.transaction(self.engine, writes=True)
 
     def _all(self, kind: type[R], query: sa.Select[*tuple[Any, ...]]) -> list[R]:
         with self._reads() as connection:

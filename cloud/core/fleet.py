@@ -8,7 +8,13 @@ from cloud.core.states import MAY_HAVE_ACTED, Case, Phase
 
 
 def view(
-    case: Case, cases: Iterable[Case], machines_of_type: int, limits: Limits, now_ns: int
+    case: Case,
+    cases: Iterable[Case],
+    machines_of_type: int,
+    limits: Limits,
+    now_ns: int,
+    *,
+    updating: str = "",
 ) -> Fleet:
     """Look at the fleet from one case.
 
@@ -38,5 +44,6 @@ def view(
         sick_of_type=sick + 1,
         in_flight_at_site=in_flight,
         tried=tried,
+        updating=updating,
         limits=limits,
     )

@@ -49,6 +49,8 @@ class Fleet(Struct, frozen=True, kw_only=True):
     in_flight_at_site: int = 0
     """Other cases of the site whose remedy is under way."""
     tried: list[Tried] = []
+    updating: str = ""
+    """The rollout that has an open action on the machine, in words; empty: none."""
     limits: Limits = Limits()
 
 
@@ -101,6 +103,12 @@ def start(fleet: Fleet, *, person_agreed: bool) -> Verdict:
     and a person who has looked at it may go on.
     """
     limits = fleet.limits
+    if fleet.updating:
+        return Verdict(
+            Permission.WAIT,
+            "updating",
+            f"{fleet.updating} is bringing it firmware, and two hands on one machine are too many",
+        )
     storm = max(limits.storm_machines, fleet.machines_of_type * limits.storm_percent / 100)
     if fleet.sick_of_type > storm and not person_agreed:
         return Verdict(

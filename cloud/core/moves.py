@@ -30,7 +30,7 @@ from cloud.core.states import (
     Topic,
 )
 from cloud.core.wording import listed, moment, span
-from contract.faults import NO_DATA, UNKNOWN
+from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN
 from contract.tickets import EscalationReason, Label
 
 Outcome = tuple[Case, tuple[Effect, ...]]
@@ -146,7 +146,8 @@ def _give_up(case: Case, now_ns: int) -> Outcome:
     """Send a person to a machine that is seen sick; wait for a silent one for a while."""
     timing = case.plan.timing
     waited = now_ns >= case.entered_ns + int((timing.observe_s + timing.silence_limit_s) * NS)
-    if case.fault == NO_DATA or waited or sick(case.seen, now_ns, timing.dwell_s):
+    blind = case.fault in (NO_DATA, FIRMWARE_UNCLEAR)  # no evidence will come
+    if blind or waited or sick(case.seen, now_ns, timing.dwell_s):
         return exhausted(case, now_ns)
     return case, ()
 

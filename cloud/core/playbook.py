@@ -19,7 +19,7 @@ from cloud.core.evidence import NS
 from cloud.core.limits import Limits
 from cloud.core.states import Diagnosis, Mode, Plan, Step, Timing
 from contract.errors import Malformed
-from contract.faults import NO_DATA, UNKNOWN, Deviation, Hypothesis, Severity
+from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN, Deviation, Hypothesis, Severity
 from contract.machines import FaultSpec, MachineType
 from contract.telemetry import Name
 from contract.tickets import EscalationReason, FailedCheck, Finding
@@ -34,6 +34,7 @@ SERVICE_FILE = "service.toml"
 
 _TITLES: dict[str, str] = {
     NO_DATA: "The machine has gone silent",
+    FIRMWARE_UNCLEAR: "A firmware update ended unclear",
     Finding.NO_FAULT_FOUND: "Looks like earlier wrong alarms",
 }
 _SEVERITIES: dict[str, Severity] = {Finding.NO_FAULT_FOUND: Severity.LOW}
@@ -331,6 +332,9 @@ def _no_remote(machine: MachineType, found: Diagnosis) -> tuple[EscalationReason
         detail = "Earlier alarms that looked like this were wrong ones; a person should judge it."
     elif found.fault == UNKNOWN and _needs_hands(found):
         detail = f"{found.title}: the sensor or its wire needs hands on site."
+    elif found.fault == FIRMWARE_UNCLEAR:
+        said = " ".join(found.hypotheses[0].evidence)
+        detail = f"Nobody's word tells what the machine runs, so a person must look. {said}"
     elif machine.fault(found.fault) is None:
         detail = "No known fault explains what is seen, and no remedy is given for that."
     else:

@@ -4,7 +4,7 @@ from cloud.core import sensors
 from cloud.core.states import Attempt, Case
 from cloud.core.wording import foreseen, moment
 from contract import tickets
-from contract.faults import NO_DATA, Deviation
+from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, Deviation
 from contract.machines import FaultSpec, MachineType
 from contract.tickets import Asset, Forecast, Part, Ticket
 
@@ -14,6 +14,10 @@ LIKELY_SHARE = 0.2
 _NO_DATA_ACTION = "Find out why nothing is heard: power, network, edge agent, controller."
 _STALE_ACTION = "Find out what plays old numbers again: controller, gateway, edge agent."
 _SENSOR_ACTION = "Check the sensor and its wire; the machine itself shows nothing unusual."
+_FIRMWARE_ACTION = (
+    "Read the running version on site, install the intended one by service cable, and see that it "
+    "stays."
+)
 _UNKNOWN_ACTION = "Inspect the machine: no known fault explains what is seen."
 
 
@@ -143,4 +147,6 @@ def _outside(case: Case, code: str) -> str:
 def _action(case: Case) -> str:
     if case.fault == NO_DATA:
         return _STALE_ACTION if sensors.stale(case.checks) else _NO_DATA_ACTION
+    if case.fault == FIRMWARE_UNCLEAR:
+        return _FIRMWARE_ACTION
     return _SENSOR_ACTION if sensors.alone(case.deviations, case.checks) else _UNKNOWN_ACTION

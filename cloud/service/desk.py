@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from cloud.adapters.series import Readable
-from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
+from cloud.adapters.store import CaseRow, Store, TimelineRow
 from cloud.core import case as rules
-from cloud.core import fleet, playbook, sensors, ticket
+from cloud.core import fleet, playbook, sensors
 from cloud.core.limits import Fleet
 from cloud.core.playbook import Playbooks
 from cloud.core.states import (
-    Announce,
     Approved,
     Case,
     CommandFinished,
@@ -30,27 +29,24 @@ from cloud.core.states import (
     Event,
     Evidence,
     Note,
-    OpenTicket,
     Phase,
     Plan,
     Rejected,
     ReportReceived,
-    SaveLabel,
-    SendCommand,
     Tick,
 )
 from cloud.service.learning import Learning, failed_checks
 from cloud.service.lives import Lives
-from cloud.service.outbox import Announcement, DeviceCommand
+from cloud.service.orders import Orders
 from cloud.service.parts import Parts
 from cloud.service.windows import Windows
 from cloud.web import metrics
 from cloud.web.ports import Action, Live, Notice
-from contract.commands import Answer, Command
+from contract.commands import Answer
 from contract.errors import Refused
-from contract.faults import NO_DATA, Fault, Hypothesis
+from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, Hypothesis
 from contract.machines import MachineType
-from contract.tickets import Asset, ClosingReport, Forecast
+from contract.tickets import ClosingReport, Forecast
 from contract.timescale import Timescale
 from contract.topics import Topic
 from models.monitor import Assessment, State
@@ -84,6 +80,7 @@ class Desk:
     ) -> None:
         self._parts, self._playbooks, self._windows = parts, playbooks, windows
         self._learning, self._lives = learning, lives
+        self._orders = Orders(parts, lives, windows)
         self._versions: dict[str, int] = {}
         self._open: dict[str, Case] = {}
         self._dirty: set[str] = set()
@@ -103,7 +100,11 @@ class Desk:
         if case is None and now_ns >= self._resting.get(device, 0):
             self._looked[device] = now_ns, assessment.score or 0.0
             self._begin(device, self._diagnosis(device, assessment), now_ns)
-        elif case is not None and self._sharper(device, assessment, now_ns):
+        elif (
+            case is not None
+            and case.fault != FIRMWARE_UNCLEAR
+            and self._sharper(device, assessment, now_ns)
+        ):
             found = self._diagnosis(device, assessment)
             self._apply(case, Diagnosed(found, self._plan(device, found, case.opened_ns)), now_ns)
 
@@ -129,7 +130,7 @@ class Desk:
         if healthy:
             self._resting.pop(device, None)
         case = self._open.get(device)
-        if case is not None:
+        if case is not None and case.fault != FIRMWARE_UNCLEAR:
             seen = Evidence(assessment.time_ns, healthy, assessment.score, assessment.deviations)
             self._apply(case, seen, self._parts.clock.now_ns())
 
@@ -140,6 +141,19 @@ class Desk:
         if case is not None:
             event = CommandFinished(answer.id, answer.status, answer.at_ns, answer.reason)
             self._apply(case, event, self._parts.clock.now_ns())
+
+    def case_of(self, device: str) -> str:
+        """Return the id of the device's open case; empty: it has none."""
+        case = self._open.get(device)
+        return case.case_id if case else ""
+
+    def disagree(self, device: str, detail: str) -> None:
+        """Open a case about an update that ended unclear; an open case of the device stays."""
+        if device not in self._open and device in self._parts.assets:
+            machine, policy = self._machine(device), self._playbooks.policy
+            ranked = [Hypothesis(FIRMWARE_UNCLEAR, 1.0, [detail])]
+            found = playbook.diagnosis(machine, ranked, [], [], policy)
+            self._begin(device, found, self._parts.clock.now_ns())
 
     def tick(self, silent: list[str]) -> None:
         """Let time pass for every open case, and open one for each machine gone silent."""
@@ -288,7 +302,8 @@ class Desk:
             for e in effects
             if isinstance(e, Note)
         ]
-        box = [self._box(case, e, now_ns) for e in effects if not isinstance(e, Note)]
+        asked = [e for e in effects if not isinstance(e, Note)]
+        box = self._orders.rows(case, asked, notes, now_ns)
         self._parts.store.save(row, before, notes, box)
         for note in notes:
             log.info("%s %s", case.case_id, note.text)
@@ -306,54 +321,6 @@ class Desk:
         metrics.ended_cases.labels(case.phase.value).inc()
         if case.phase in (Phase.DISMISSED, Phase.CLOSED):
             self._resting[case.device] = now_ns + REST_NS
-
-    def _box(
-        self, case: Case, effect: SendCommand | OpenTicket | SaveLabel | Announce, now_ns: int
-    ) -> OutboxRow:
-        kind, payload = self._payload(case, effect)
-        return OutboxRow(
-            key=effect.key,
-            case_id=case.case_id,
-            kind=kind,
-            payload=msgspec.json.encode(payload),
-            due_ns=now_ns,
-        )
-
-    def _payload(
-        self, case: Case, effect: SendCommand | OpenTicket | SaveLabel | Announce
-    ) -> tuple[str, msgspec.Struct]:
-        match effect:
-            case SendCommand():
-                command = Command(
-                    id=effect.command_id,
-                    name=effect.command,
-                    argument=effect.argument,
-                    issued_ns=effect.issued_ns,
-                    expires_ns=effect.expires_ns,
-                )
-                return "command", DeviceCommand(case.device, command)
-            case OpenTicket():
-                metrics.opened_tickets.labels(effect.reason.value).inc()
-                machine = self._parts.machines[case.machine_type]
-                forecast = self._lives.forecast(case.device)
-                return "ticket", ticket.build(case, machine, self._asset(case.device), forecast)
-            case SaveLabel():
-                return "label", effect.label
-            case Announce():
-                return "announce", Announcement(case.device, _announced(case))
-
-    def _asset(self, device: str) -> Asset:
-        row, live = self._parts.assets[device], self._windows.live(device)
-        machine = self._parts.machines[row.machine_type]
-        return Asset(
-            device=device,
-            machine_type=row.machine_type,
-            title=row.title or machine.title,
-            site=row.site,
-            serial=row.serial,
-            address=row.address,
-            firmware=live.firmware if live else "",
-        )
 
     def _plan(self, device: str, found: Diagnosis, opened_ns: int) -> Plan:
         return playbook.plan(
@@ -379,18 +346,7 @@ class Desk:
             self._today[case.device] = [rules.decode_case(r.data) for r in rows if not r.open]
         cases = [*self._open.values(), *self._today[case.device]]
         of_type = self._of_type[case.machine_type]
-        return fleet.view(case, cases, of_type, self._playbooks.policy.limits, now_ns)
-
-
-def _announced(case: Case) -> Fault | None:
-    if not case.open:
-        return None
-    return Fault(
-        case=case.case_id,
-        fault=case.fault,
-        title=case.title,
-        severity=case.severity,
-        phase=case.phase.value,
-        since_ns=case.opened_ns,
-        hypotheses=case.hypotheses,
-    )
+        return fleet.view(
+            case, cases, of_type, self._playbooks.policy.limits, now_ns,
+            updating=self._windows.updating(case.device),
+        )  # fmt: skip

@@ -22,19 +22,21 @@ from cloud.config import Config
 from cloud.core import playbook
 from cloud.core.asset import AssetRow
 from cloud.service.desk import Desk
+from cloud.service.firmware import Firmware
 from cloud.service.intake import Intake
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
-from cloud.service.outbox import Outbox
+from cloud.service.outbox import DeviceCommand, Outbox
 from cloud.service.parts import Parts
 from cloud.service.peers import Peers
 from cloud.service.picture import Picture
 from cloud.service.windows import Windows
 from cloud.service.workers import Said, Workers
-from cloud.web.app import create_app
+from cloud.web.app import Faces, create_app
 from cloud.worker import places
 from cloud.worker.messages import DayEnded, HourEnded, Quarantined, Verdict
 from contract import machines, timescale
+from contract.commands import Answer
 from contract.errors import Refused, Unreachable
 from contract.status import Status
 from contract.topics import Topic
@@ -129,8 +131,11 @@ class Gateway:
         self.workers = Workers(parts, self._hear, self._save)
         self.picture = Picture(self.workers, parts.assets, parts.machines)
         self.desk = Desk(parts, playbooks, self.learning, self.lives, self._windows())
-        self.intake = Intake(parts, self._on_status, self.desk.answered)
-        self.outbox = Outbox(parts, self.desk.answered, self.learning.take)
+        self.intake = Intake(parts, self._on_status, self._on_answer)
+        self.firmware = Firmware(parts, self.desk, self.picture.boards)
+        self.outbox = Outbox(
+            parts, self.learning.take, self._firmware_remedy, self.firmware.remedies.propose
+        )
 
     def _windows(self) -> Windows:
         return Windows(
@@ -139,13 +144,16 @@ class Gateway:
             boards=self.picture.boards,
             notices=self.peers.notices,
             unready=self.workers.unready,
+            updating=self._updating,
             troubles=self._troubles,
         )
 
     async def run(self) -> None:
         """Run every loop until told to stop; then save what can be saved."""
         config = self._parts.config
-        app = create_app(self.desk, api_token(config), config.release_key)
+        firmware = self.firmware
+        faces = Faces(self.desk, firmware.desk, firmware.ddi)
+        app = create_app(faces, api_token(config), config)
         server = _Server(
             uvicorn.Config(app, host=config.http_host, port=config.http_port, log_level="warning")
         )
@@ -156,6 +164,7 @@ class Gateway:
             self._nights(),
             self._broker(),
             self.outbox.run(),
+            self.firmware.sending.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         serving = asyncio.create_task(server.serve())
@@ -171,6 +180,7 @@ class Gateway:
             await self.workers.stop()
             await asyncio.gather(*tasks, serving, working, return_exceptions=True)
             self._save()
+            self.firmware.save()
         for task in done:
             task.result()  # a loop that ended by itself has failed: say why
 
@@ -181,6 +191,7 @@ class Gateway:
                 await self.workers.ready.wait()
         while True:
             self.desk.tick(self.workers.silent())
+            self.firmware.tick()
             self.workers.attend(self.desk.attended())
             self.workers.settle()
             await asyncio.sleep(TICK_S)
@@ -221,6 +232,17 @@ class Gateway:
         self.lives.save()
         self.peers.save()
 
+    def _updating(self, device: str) -> str:
+        return self.firmware.updating(device)  # which is made after the desk that asks
+
+    def _on_answer(self, topic: Topic, answer: Answer) -> None:
+        """Take an answer to whoever asked."""
+        if not self.firmware.sending.answered(topic, answer):
+            self.desk.answered(topic, answer)
+
+    def _firmware_remedy(self, case_id: str, item: DeviceCommand) -> None:
+        self.firmware.remedies.begin(case_id, item.device, item.fault, item.command)
+
     def _on_status(self, topic: Topic, status: Status) -> None:
         """Follow an agent's word about itself and about the devices behind it."""
         if topic.device == status.agent:
@@ -229,12 +251,13 @@ class Gateway:
                 self._spools[status.agent] = status
         else:
             self._agents[topic.device] = status.agent
+            self.firmware.devices.saw_hardware(topic.device, status.hardware)
             behind = [topic.device]
         for device in behind:
             self.picture.link(device, self._parts.clock.now_ns(), online=status.online)
 
     def _troubles(self) -> list[str]:
-        found = self.workers.troubles()
+        found = [*self.workers.troubles(), *self.firmware.troubles()]
         for agent, status in sorted(self._spools.items()):
             if status.spool_full:
                 found.append(

@@ -16,13 +16,12 @@ from cloud.adapters.store import OutboxRow
 from cloud.service.parts import Parts
 from cloud.web import metrics
 from contract import codec, topics
-from contract.commands import Answer, AnswerStatus, Command
+from contract.commands import Command
 from contract.errors import Malformed, Refused, Unreachable
 from contract.faults import Fault
-from contract.firmware import Release, version_number
 from contract.machines import CommandKind
 from contract.tickets import Label, Ticket
-from contract.topics import Channel, Topic
+from contract.topics import Channel
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,8 @@ class DeviceCommand(Struct, frozen=True):
 
     device: str
     command: Command
+    fault: str = ""
+    """What it is to cure."""
 
 
 class Outbox:
@@ -52,10 +53,13 @@ class Outbox:
     def __init__(
         self,
         parts: Parts,
-        on_answer: Callable[[Topic, Answer], None],
         on_label: Callable[[Label], None],
+        on_firmware: Callable[[str, DeviceCommand], None],
+        on_proposal: Callable[[str, str], None],
     ) -> None:
-        self._parts, self._on_answer, self._on_label = parts, on_answer, on_label
+        """Say who takes labels, firmware remedies of cases, and proposals of cases."""
+        self._parts, self._on_label = parts, on_label
+        self._on_firmware, self._on_proposal = on_firmware, on_proposal
         self._secret = read_password(parts.config.webhook.secret_file)
         self._busy: set[str] = set()
         self._perform = {
@@ -63,6 +67,7 @@ class Outbox:
             "ticket": self._ticket,
             "label": self._label,
             "announce": self._announce,
+            "propose": self._propose,
         }
 
     async def run(self) -> None:
@@ -120,28 +125,11 @@ class Outbox:
         machine = self._parts.machines[asset.machine_type]
         spec = machine.command(command.name)
         if spec is not None and spec.kind is CommandKind.UPDATE_FIRMWARE:
-            release = newest(self._parts.store.releases(), machine.name)
-            if release is None:
-                reason = f"there is no firmware release for {machine.name}"
-                self._refuse(item, reason)
-                raise Refused(reason)
-            command = msgspec.structs.replace(command, release=self._with_url(release))
+            self._on_firmware(row.case_id, item)
+            return
         topic = topics.build(asset.site, asset.device, Channel.COMMAND)
         await self._parts.link.publish(topic, codec.encode(command))
         metrics.sent_commands.inc()
-
-    def _refuse(self, item: DeviceCommand, reason: str) -> None:
-        now_ns = self._parts.clock.now_ns()
-        answer = Answer(
-            id=item.command.id, status=AnswerStatus.REFUSED, at_ns=now_ns, reason=reason
-        )
-        site = self._parts.assets[item.device].site
-        self._on_answer(Topic(site, item.device, Channel.ANSWER), answer)
-
-    def _with_url(self, release: Release) -> Release:
-        base = self._parts.config.base_url
-        url = f"{base}/api/releases/{release.machine_type}/{release.version}/image"
-        return msgspec.structs.replace(release, url=url)
 
     async def _ticket(self, row: OutboxRow) -> None:
         ticket = msgspec.json.decode(row.payload, type=Ticket)
@@ -170,8 +158,5 @@ class Outbox:
         payload = codec.encode(item.fault) if item.fault else b""
         await self._parts.link.publish(topic, payload, retain=True)
 
-
-def newest(releases: list[Release], machine_type: str) -> Release | None:
-    """Return the release of the highest version for a machine type."""
-    fitting = [r for r in releases if r.machine_type == machine_type]
-    return max(fitting, key=lambda r: version_number(r.version), default=None)
+    async def _propose(self, row: OutboxRow) -> None:
+        self._on_proposal(row.case_id, msgspec.json.decode(row.payload, type=str))

@@ -22,5 +22,7 @@ class Windows(Struct, frozen=True):
     """How a device stands out among its peers."""
     unready: Callable[[], list[str]]
     """What keeps the workers from their work."""
+    updating: Callable[[str], str]
+    """Which rollout has an open action on the device, in words; empty: none."""
     troubles: Callable[[], list[str]]
     """What people should know of workers and agents."""

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse
+from msgspec import Struct
 from nicegui import ui
 
-from cloud.web import api, console, guard, metrics, problems, releases
+from cloud.config import Config
+from cloud.web import api, console, ddi, guard, metrics, problems, releases, rollouts
 from cloud.web.ports import Desk
+from cloud.web.rollout_ports import DdiDesk, Rollouts
 from cloud.web.views import Views
 
 STYLE = Path(__file__).parent / "console" / "style.css"
@@ -21,17 +23,24 @@ Calls that change something need the gateway's token as `Authorization: Bearer T
 """
 
 
-def create_api(desk: Desk, token: str, release_key: str = "") -> FastAPI:
+class Faces(Struct, frozen=True):
+    """The service, by what it is asked for."""
+
+    desk: Desk
+    rollouts: Rollouts
+    ddi: DdiDesk
+
+
+def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
     """Return the application without the console.
 
     Args:
-        desk: the service.
+        faces: the service.
         token: asked for by calls that change something.
-        release_key: public ed25519 key (hex) that signs firmware; empty refuses uploads.
+        config: addresses and intervals that machines are told.
     """
     if not token:
         raise ValueError("the API needs a token")
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(release_key)) if release_key else None
     app = FastAPI(
         title="Farfix gateway",
         description=DESCRIPTION,
@@ -42,22 +51,24 @@ def create_api(desk: Desk, token: str, release_key: str = "") -> FastAPI:
     )
     app.add_middleware(guard.BodyLimit)
     problems.install(app)
-    views, bearer = Views(desk), guard.bearer(token)
-    app.include_router(api.routes(desk, views, bearer))
-    app.include_router(releases.routes(desk, views, bearer, key))
+    desk, bearer = faces.desk, guard.bearer(token)
+    app.include_router(api.routes(desk, Views(desk), bearer))
+    app.include_router(releases.routes(faces.rollouts, bearer))
+    app.include_router(rollouts.routes(faces.rollouts, bearer))
+    app.include_router(ddi.routes(faces.ddi, config.base_url, config.ddi_poll_s))
     _operations(app, desk)
     return app
 
 
-def create_app(desk: Desk, token: str, release_key: str = "") -> FastAPI:
+def create_app(faces: Faces, token: str, config: Config) -> FastAPI:
     """Return the whole application; once per process, since the console's pages are global."""
-    app = create_api(desk, token, release_key)
+    app = create_api(faces, token, config)
 
     @app.get("/assets/style.css", include_in_schema=False)
     def style() -> FileResponse:
         return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "no-cache"})
 
-    console.install(desk, Views(desk))
+    console.install(faces.desk, Views(faces.desk), faces.rollouts)
     ui.run_with(
         app, title="Farfix", favicon=console.FAVICON, dark=None, tailwind=False,
         show_welcome_message=False, reconnect_timeout=10.0,

@@ -31,7 +31,7 @@ from cloud.web.schemas import (
     StepView,
     TimelineEntry,
 )
-from contract.faults import NO_DATA, UNKNOWN, Deviation
+from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN, Deviation
 from contract.machines import MachineType
 from contract.tickets import ClosingReport, Finding
 from models.diagnose import NOTABLE_SIGMAS
@@ -149,6 +149,8 @@ def fault_title(machine: MachineType | None, code: str) -> str:
         return "Unknown fault"
     if code == NO_DATA:
         return "No data from the machine"
+    if code == FIRMWARE_UNCLEAR:
+        return "A firmware update ended unclear"
     if code in words.FINDING:
         return words.FINDING[Finding(code)]
     fault = machine.fault(code) if machine else None

@@ -42,6 +42,7 @@ NOTHING_SEEN = Windows(
     boards=list,
     notices=lambda _: [],
     unready=list,
+    updating=lambda _: "",
     troubles=list,
 )
 SPEED = 600.0

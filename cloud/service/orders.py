@@ -1,0 +1,109 @@
+"""What a case asks for, as rows of the outbox."""
+
+import msgspec
+
+from cloud.adapters.store import OutboxRow, TimelineRow
+from cloud.core import ticket
+from cloud.core.states import Announce, Case, OpenTicket, SaveLabel, SendCommand
+from cloud.service.lives import Lives
+from cloud.service.outbox import Announcement, DeviceCommand
+from cloud.service.parts import Parts
+from cloud.service.windows import Windows
+from cloud.web import metrics
+from contract.commands import Command
+from contract.faults import Fault
+from contract.machines import CommandKind
+from contract.tickets import Asset
+
+Asked = SendCommand | OpenTicket | SaveLabel | Announce
+
+
+class Orders:
+    """Turns effects into rows; reads the machine's nameplate and forecast for tickets."""
+
+    def __init__(self, parts: Parts, lives: Lives, windows: Windows) -> None:
+        self._parts, self._lives, self._windows = parts, lives, windows
+
+    def rows(
+        self, case: Case, asked: list[Asked], notes: list[TimelineRow], now_ns: int
+    ) -> list[OutboxRow]:
+        """Return what is to be done about a case."""
+        found = []
+        for effect in asked:
+            kind, payload = self._payload(case, effect)
+            found.append(_row(effect.key, case, kind, payload, now_ns))
+        if not case.open and self._cured_by_firmware(case):
+            found.append(
+                _row(f"{case.case_id}/propose", case, "propose", _said(case, notes), now_ns)
+            )
+        return found
+
+    def _payload(self, case: Case, effect: Asked) -> tuple[str, msgspec.Struct]:
+        match effect:
+            case SendCommand():
+                command = Command(
+                    id=effect.command_id,
+                    name=effect.command,
+                    argument=effect.argument,
+                    issued_ns=effect.issued_ns,
+                    expires_ns=effect.expires_ns,
+                )
+                return "command", DeviceCommand(case.device, command, case.attempt.step.fault)
+            case OpenTicket():
+                metrics.opened_tickets.labels(effect.reason.value).inc()
+                machine = self._parts.machines[case.machine_type]
+                forecast = self._lives.forecast(case.device)
+                return "ticket", ticket.build(case, machine, self._asset(case.device), forecast)
+            case SaveLabel():
+                return "label", effect.label
+            case Announce():
+                return "announce", Announcement(case.device, _announced(case))
+
+    def _cured_by_firmware(self, case: Case) -> bool:
+        if not case.credited or not case.attempts:
+            return False
+        spec = self._parts.machines[case.machine_type].command(case.attempt.step.command)
+        return spec is not None and spec.kind is CommandKind.UPDATE_FIRMWARE
+
+    def _asset(self, device: str) -> Asset:
+        row, live = self._parts.assets[device], self._windows.live(device)
+        machine = self._parts.machines[row.machine_type]
+        return Asset(
+            device=device,
+            machine_type=row.machine_type,
+            title=row.title or machine.title,
+            site=row.site,
+            serial=row.serial,
+            address=row.address,
+            firmware=live.firmware if live else "",
+        )
+
+
+def _said(case: Case, notes: list[TimelineRow]) -> str:
+    """Tell the peers' people what cured the machine, with the evidence."""
+    told = " ".join(note.text for note in notes)
+    return f"{case.device} had '{case.title}' (case {case.case_id}). {told}"
+
+
+def _row(key: str, case: Case, kind: str, payload: object, now_ns: int) -> OutboxRow:
+    return OutboxRow(
+        key=key,
+        case_id=case.case_id,
+        kind=kind,
+        payload=msgspec.json.encode(payload),
+        due_ns=now_ns,
+    )
+
+
+def _announced(case: Case) -> Fault | None:
+    if not case.open:
+        return None
+    return Fault(
+        case=case.case_id,
+        fault=case.fault,
+        title=case.title,
+        severity=case.severity,
+        phase=case.phase.value,
+        since_ns=case.opened_ns,
+        hypotheses=case.hypotheses,
+    )

@@ -1,0 +1,290 @@
+"""Every rollout: moved by what machines say and show, by people, and by the clock.
+
+A rollout, the updates of its machines and their lines in the audit log are saved in one
+transaction. What else follows (commands to edge agents, offers to DDI clients) is read from the
+saved state again and again until it is done.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cloud.adapters.rollout_store import DeviceRow, Line, RolloutRow, UpdateRow
+from cloud.core import rollout as rules
+from cloud.core.rollout_states import (
+    ACTIONS_PER_ROLLOUT,
+    ACTIVE,
+    ENDED,
+    ENDS,
+    ROLLOUTS_MAX,
+    Candidate,
+    Compared,
+    Disagreement,
+    Event,
+    Facts,
+    Order,
+    Outcome,
+    Phase,
+    Quarantine,
+    Record,
+    Report,
+    Reported,
+    Rollout,
+    Ticked,
+    Update,
+    UpdatePhase,
+)
+from cloud.service.devices import Devices
+from cloud.service.parts import Parts
+from cloud.service.sight import Sight
+from cloud.web.rollout_ports import Standing
+from contract.errors import Refused
+from contract.firmware import Claims
+
+Updates = dict[str, Update]
+
+
+class Views(Struct, frozen=True):
+    """What rollouts see of the gateway's other parts."""
+
+    sight: Sight
+    case_of: Callable[[str], str]
+    """The device's open case; empty: none."""
+    disagree: Callable[[str, str], None]
+    """Opens a case about a device, with the reason."""
+    due: Callable[[Rollout, Updates, int], Sequence[Compared]]
+    """Comparisons of updated machines that have become possible."""
+
+
+class Rollouts:
+    """Holds the open rollouts."""
+
+    def __init__(self, parts: Parts, devices: Devices, views: Views) -> None:
+        self._parts, self._devices, self._views = parts, devices, views
+        self._store = parts.store.updates
+        self.all: dict[int, Rollout] = {}
+        """All there ever were, by number."""
+        self._open: dict[int, Updates] = {}
+        self._active: dict[str, Update] = {}
+        """The open action of each device that has one."""
+        self._past: dict[int, str] = {}
+        """Whose an ended action of an open rollout was."""
+        self.on_remedy_end: Callable[[Rollout, Update], None] = _ignore
+        """Told, at least once, how a case's remedy has ended."""
+        for row in self._store.rollouts():
+            rollout = rules.decode_rollout(row.data)
+            self.all[rollout.number] = rollout
+            if row.open:
+                self._open[rollout.number] = self._load(rollout.number)
+                self._note_active(rollout.number)
+
+    # What the loops say.
+
+    def tick(self) -> None:
+        """Let time pass for every open rollout."""
+        now_ns = self._parts.clock.now_ns()
+        for number in list(self._open):
+            rollout, updates = self.all[number], self._open[number]
+            facts = {
+                device: self._facts(rollout, device)
+                for device, update in updates.items()
+                if update.phase in ACTIVE
+                or (update.phase is UpdatePhase.WAITING and update.stage == rollout.stage)
+            }
+            self.apply(number, Ticked(facts), now_ns)
+            for compared in self._views.due(self.all[number], updates, now_ns):
+                if number in self._open:
+                    self.apply(number, compared, now_ns)
+
+    def reported(
+        self, device: str, action: int, report: Report, detail: str, at_ns: int | None = None
+    ) -> None:
+        """Take an installer's word about an action, at a time of the gateway's clock."""
+        now_ns = self._parts.clock.now_ns()
+        number = action // ACTIONS_PER_ROLLOUT
+        at_ns = now_ns if at_ns is None else min(at_ns, now_ns)
+        if device in self._open.get(number, {}):
+            self.apply(number, Reported(device, action, report, at_ns, detail), now_ns)
+        else:
+            said = f"Said '{report.value}' about action {action}, which is not open. {detail}"
+            self.record(Record("gateway", "stray report", said, device))
+
+    def create(
+        self,
+        order: Order,
+        author: str,
+        claims: Claims,
+        candidates: Sequence[Candidate],
+        *,
+        phase: Phase | None = None,
+        case_id: str = "",
+        command_id: str = "",
+        proposal: str = "",
+    ) -> Rollout:
+        """Begin a rollout.
+
+        Raises:
+            Refused: the order makes no sense, or reaches no machine.
+        """
+        number = max(self.all, default=0) + 1
+        if number > ROLLOUTS_MAX:
+            raise Refused(f"there were {ROLLOUTS_MAX} rollouts; numbers of actions are used up")
+        now_ns = self._parts.clock.now_ns()
+        outcome = rules.create(
+            number, order, author, claims, candidates, now_ns,
+            phase=phase, case_id=case_id, command_id=command_id, proposal=proposal,
+        )  # fmt: skip
+        self._commit(outcome, now_ns)
+        return self.all[number]
+
+    def apply(self, number: int, event: Event, now_ns: int) -> bool:
+        """Move an open rollout and save what came of it; false when nothing did."""
+        outcome = rules.step(self.all[number], self._open[number], event, now_ns)
+        moved, changed, effects = outcome
+        if moved == self.all[number] and not changed and not effects:
+            return False
+        self._commit(outcome, now_ns)
+        return True
+
+    def record(self, record: Record, number: int = 0) -> None:
+        """Write a line into the audit log."""
+        line = _line(record, number, self._parts.clock.now_ns())
+        self._store.save(None, lines=[line])
+
+    # What others ask.
+
+    def open(self) -> Iterator[tuple[Rollout, Updates]]:
+        """Return the open rollouts with their machines."""
+        for number, updates in list(self._open.items()):
+            yield self.all[number], updates
+
+    def is_open(self, number: int) -> bool:
+        """Tell whether anything can still happen in a rollout."""
+        return number in self._open
+
+    def updates(self, number: int) -> Updates:
+        """Return the updates of a rollout's machines."""
+        return self._open[number] if number in self._open else self._load(number)
+
+    def active(self, device: str) -> tuple[Rollout, Update] | None:
+        """Return a device's update that is under way."""
+        update = self._active.get(device)
+        return None if update is None else (self.all[update.number], update)
+
+    def standing(self, device: str, action: int) -> Standing:
+        """Tell how an action stands to a device."""
+        update = self._active.get(device)
+        number = action // ACTIONS_PER_ROLLOUT
+        if update is not None and update.action == action:
+            return "cancelling" if update.phase is UpdatePhase.CANCELLING else "open"
+        if self._past.get(action) == device:
+            return "ended"
+        its = self.updates(number).get(device) if number in self.all else None
+        return "ended" if its is not None and its.action == action else "foreign"
+
+    # How rollouts move.
+
+    def _facts(self, rollout: Rollout, device: str) -> Facts:
+        seen, now_ns = self._views.sight.seen(device), self._parts.clock.now_ns()
+        silent_ns = int(self._parts.config.silent_after_s * 1e9)
+        return Facts(
+            version=seen.version,
+            version_ns=seen.version_ns,
+            alarm=seen.alarm,
+            silent=now_ns - seen.heard_ns > silent_ns,
+            busy=self._busy(rollout, device),
+            quarantined=self._devices.row(device).quarantined,
+        )
+
+    def _busy(self, rollout: Rollout, device: str) -> str:
+        other = self._active.get(device)
+        if other is not None and other.number != rollout.number:
+            return f"rollout {other.number} has an open action on it"
+        case = self._views.case_of(device)
+        return f"case {case} is open" if case and case != rollout.case_id else ""
+
+    def _commit(self, outcome: Outcome, now_ns: int) -> None:
+        """Save a step; what others must know is told before, so that it is never forgotten."""
+        moved, changed, effects = outcome
+        for effect in effects:
+            if isinstance(effect, Disagreement):
+                self._views.disagree(effect.device, effect.detail)
+        if moved.command_id:
+            for update in changed.values():
+                if update.phase in ENDS:
+                    self.on_remedy_end(moved, update)
+        rows = [self._after(effect) for effect in effects if isinstance(effect, Quarantine)]
+        self._store.save(
+            RolloutRow(
+                number=moved.number,
+                phase=moved.phase.value,
+                open=moved.phase not in ENDED,
+                data=rules.encode_rollout(moved),
+            ),
+            [_row(update) for update in changed.values()],
+            [_line(e, moved.number, now_ns) for e in effects if isinstance(e, Record)],
+            rows,
+        )
+        for row in rows:
+            self._devices.keep(row)
+        self._take_over(moved, changed)
+
+    def _after(self, effect: Quarantine) -> DeviceRow:
+        row = self._devices.row(effect.device)
+        return replace(row, quarantined=effect.why, failures=row.failures + 1)
+
+    def _take_over(self, moved: Rollout, changed: Updates) -> None:
+        number = moved.number
+        self.all[number] = moved
+        updates = self._open.setdefault(number, {})
+        for device, update in changed.items():
+            before = updates.get(device)
+            if before is not None and before.action not in (0, update.action):
+                self._past[before.action] = device
+            updates[device] = update
+        if moved.phase in ENDED:
+            del self._open[number]
+            self._past = {a: d for a, d in self._past.items() if _number(a) != number}
+        self._note_active(number)
+
+    def _note_active(self, number: int) -> None:
+        for device, update in list(self._active.items()):
+            if update.number == number:
+                del self._active[device]
+        for device, update in self._open.get(number, {}).items():
+            if update.phase in ACTIVE:
+                self._active[device] = update
+
+    def _load(self, number: int) -> Updates:
+        rows = self._store.updates(number)
+        return {row.device: rules.decode_update(row.data) for row in rows}
+
+
+def _number(action: int) -> int:
+    return action // ACTIONS_PER_ROLLOUT
+
+
+def _row(update: Update) -> UpdateRow:
+    return UpdateRow(
+        number=update.number,
+        device=update.device,
+        phase=update.phase.value,
+        active=update.phase in ACTIVE,
+        data=rules.encode_update(update),
+    )
+
+
+def _line(record: Record, number: int, now_ns: int) -> Line:
+    return Line(
+        at_ns=now_ns,
+        by=record.by,
+        what=record.what,
+        text=record.text,
+        device=record.device,
+        rollout=number,
+    )
+
+
+def _ignore(_rollout: Rollout, _update: Update) -> None:
+    """Be told and do nothing."""
