@@ -1,12 +1,22 @@
-"""The gateway as a client sees it: what the demo and the replay ask of its API."""
+"""The gateway as a client sees it: what commands, the demo and the replay ask of its API."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import msgspec
 from msgspec import Struct
 
-from contract.errors import Refused, Unreachable
+from contract.errors import Malformed, Refused, Unreachable
+from farfix import publishing
+from farfix.repository import Room
 
 TIMEOUT_S = 30.0
+UPLOAD_TIMEOUT_S = 300.0
+"""For the gateway's answer to a large file, which it has to read again."""
+CHUNK_BYTES = 256 * 1024
+Progress = Callable[[str, int, int], None]
+"""Told while a file is handed in: its path, bytes sent, bytes in all."""
 
 
 class Case(Struct, frozen=True):
@@ -91,6 +101,12 @@ class Detail(Struct, frozen=True):
     ticket_key: str | None
 
 
+class _Problem(Struct, frozen=True):
+    """What the gateway answers when it says no (RFC 9457)."""
+
+    detail: str
+
+
 class Gateway:
     """The gateway's API; every call may raise `Unreachable` or `Refused`."""
 
@@ -133,21 +149,79 @@ class Gateway:
                 return float(value)
         return 0.0
 
-    def upload(self, release: bytes) -> None:
-        """Hand in a signed firmware release."""
-        self._call("POST", "/api/releases", release)
+    def publish(self, room: Room, tell: Progress = lambda *_: None) -> int:
+        """Hand in the images that the gateway lacks, then the metadata; return how many images.
+
+        Raises:
+            Malformed: the room was not published, or cannot be read.
+        """
+        sent = 0
+        for path in publishing.image_paths(room):
+            file = room.targets / path
+            if not self._has(path, file):
+                self._upload(path, file, tell)
+                sent += 1
+        body = msgspec.json.encode({"metadata": publishing.metadata_texts(room)})
+        self._call("PUT", "/api/repository", body)
+        return sent
+
+    def _has(self, path: str, file: Path) -> bool:
+        try:
+            answer = self._client.head(f"/api/repository/targets/{path}")
+        except httpx.TransportError as error:
+            raise Unreachable(f"the gateway does not answer: {error}") from error
+        length = answer.headers.get("content-length")
+        return answer.status_code == httpx.codes.OK and length == str(file.stat().st_size)
+
+    def _upload(self, path: str, file: Path, tell: Progress) -> None:
+        size_bytes = file.stat().st_size
+        self._call(
+            "PUT",
+            f"/api/repository/targets/{path}",
+            _read(path, file, size_bytes, tell),
+            {"content-type": "application/octet-stream", "content-length": str(size_bytes)},
+        )
 
     def _get(self, path: str) -> bytes:
         return self._call("GET", path, None)
 
-    def _call(self, method: str, path: str, body: bytes | None) -> bytes:
-        headers = {} if body is None else {"content-type": "application/json"}
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        given = headers or ({} if body is None else {"content-type": "application/json"})
+        timeout_s = TIMEOUT_S if body is None else UPLOAD_TIMEOUT_S
         try:
-            answer = self._client.request(method, path, content=body, headers=headers)
+            answer = self._client.request(
+                method, path, content=body, headers=given, timeout=timeout_s
+            )
         except httpx.TransportError as error:
             raise Unreachable(f"the gateway does not answer {method} {path}: {error}") from error
         if not answer.is_success:
             raise Refused(
-                f"the gateway answered {answer.status_code} to {method} {path}: {answer.text[:500]}"
+                f"the gateway answered {answer.status_code} to {method} {path}: {_reason(answer)}"
             )
         return answer.content
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Return what a problem document says, or the text as it is."""
+    try:
+        return msgspec.json.decode(answer.content, type=_Problem).detail
+    except msgspec.DecodeError:
+        return answer.text[:500]
+
+
+def _read(path: str, file: Path, size_bytes: int, tell: Progress) -> Iterator[bytes]:
+    sent = 0
+    try:
+        with file.open("rb") as handle:
+            while chunk := handle.read(CHUNK_BYTES):
+                yield chunk
+                sent += len(chunk)
+                tell(path, sent, size_bytes)
+    except OSError as error:
+        raise Malformed(f"cannot read {file}: {error.strerror}") from error

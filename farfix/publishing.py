@@ -4,9 +4,10 @@ from datetime import datetime
 
 from msgspec import Struct
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Snapshot, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
-from farfix import device_view, repository
+from contract.errors import Malformed
+from farfix import device_view, keys, repository
 from farfix.device_view import View
 from farfix.repository import Room
 
@@ -63,6 +64,41 @@ def publish(
         renewed_only=before is not None and before.meta["targets.json"].version == targets.version,
         expires=min(role.expires for role in view.roles),
     )
+
+
+def metadata_texts(room: Room) -> dict[str, str]:
+    """Return what a gateway needs of the metadata, by name: all roots, and what is current.
+
+    Raises:
+        Malformed: the room was not published, or cannot be read.
+    """
+    snapshot = _published(room)
+    names = [file.name for file in sorted(room.metadata.glob("*.root.json"))]
+    names += [
+        f"{snapshot.meta['targets.json'].version}.targets.json",
+        f"{snapshot.version}.snapshot.json",
+        "timestamp.json",
+    ]
+    limit = repository.MAX_METADATA_BYTES
+    return {name: keys.read_file(room.metadata / name, limit).decode() for name in names}
+
+
+def image_paths(room: Room) -> list[str]:
+    """Return the paths of all published images below ``targets/``, with their hash in front.
+
+    Raises:
+        Malformed: the room was not published, or cannot be read.
+    """
+    version = _published(room).meta["targets.json"].version
+    targets = repository.load(room.metadata / f"{version}.targets.json", Targets).signed
+    return [target.get_prefixed_paths()[0] for target in targets.targets.values()]
+
+
+def _published(room: Room) -> Snapshot:
+    snapshot = _snapshot(room)
+    if snapshot is None:
+        raise Malformed(f"{room.folder} was not published yet: farfix release publish")
+    return snapshot
 
 
 def _snapshot(room: Room) -> Snapshot | None:

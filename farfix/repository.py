@@ -155,6 +155,11 @@ def staged_targets(room: Room) -> Metadata[Targets] | None:
     return load(file, Targets) if file.exists() else None
 
 
+def anything_staged(room: Room) -> bool:
+    """Tell whether something waits for signatures."""
+    return staged_root(room) is not None or staged_targets(room) is not None
+
+
 def next_targets(room: Room, days: float) -> Metadata[Targets]:
     """Return targets to change: the staged ones, or the next version of what was signed."""
     metadata = staged_targets(room)
@@ -217,8 +222,9 @@ def _sign_root(room: Room, metadata: Metadata[Root], signers: Sequence[CryptoSig
     result = metadata.signed.get_root_verification_result(
         before, metadata.signed_bytes, metadata.signatures
     )
-    missing = max(result.first.missing, result.second.missing)
-    return _settle(room, metadata, missing, sorted(result.unsigned))
+    both = (result.first, result.second)
+    waiting_for = {keyid for side in both if side.missing for keyid in side.unsigned}
+    return _settle(room, metadata, max(side.missing for side in both), sorted(waiting_for))
 
 
 def _sign_targets(
