@@ -1,8 +1,8 @@
 """Passwords, keys and secrets of an installation, made once and never overwritten.
 
 The folder is private (0700). The files in it are readable, since containers run as other users
-and see nothing of the folder but the file that is mounted for them; the signing key stays 0600
-because no container gets it.
+and see nothing of the folder but the file that is mounted for them; the signing keys stay 0600
+because no container gets them.
 """
 
 import secrets
@@ -12,7 +12,8 @@ from pathlib import Path
 from cloud.adapters import broker, webhook
 from cloud.adapters.broker import User
 from contract.errors import Refused
-from farfix import releases
+from farfix import release_kit
+from farfix.release_kit import Kit
 
 SITES = ("north",)
 USERS = [User("gateway"), *(User(f"edge-{site}", site) for site in SITES)]
@@ -38,22 +39,20 @@ _PLAIN = ("api.token", "influx.token", "influx.password", "postgres.password", "
 
 
 def _derived(folder: Path) -> list[Path]:
-    """Make what follows from the rest: the broker's tables, the signing key, the environments."""
-    key = folder / "release.key"
-    if not key.exists():
-        releases.make_key(key)
-    public = releases.read_key(key).public_key().public_bytes_raw().hex()
+    """Make what follows from the rest: the broker's tables, the release room, the environments."""
+    kit = Kit(folder / "release")
+    if not kit.folder.exists():
+        release_kit.make(kit.folder)
     postgres = (folder / "postgres.password").read_text().strip()
     texts: dict[str, Callable[[], str]] = {
         "webhook.secret": lambda: webhook.new_secret() + "\n",
         "mosquitto.users": lambda: _mosquitto_users(folder),
         "mosquitto.access": lambda: broker.mosquitto_access(USERS),
         "cloud.env": lambda: (
-            f"FARFIX_CLOUD_RELEASE_KEY={public}\n"
             f"FARFIX_CLOUD_DATABASE_URL=postgresql+psycopg://farfix:{postgres}@postgres/farfix\n"
         ),
-        "edge.env": lambda: f"FARFIX_EDGE_TRUSTED_KEY={public}\n",
-        "sim.env": lambda: f"FARFIX_SIM_TRUSTED_KEY={public}\n",
+        "release.root.json": kit.room.first_root.read_text,
+        "sim.env": lambda: f"FARFIX_SIM_TRUSTED_KEY={kit.image_key}\n",
     }
     return [file for name, text in texts.items() if (file := _write(folder / name, text))]
 

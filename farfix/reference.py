@@ -17,7 +17,7 @@ MESSAGES: list[type[msgspec.Struct]] = [
     status.Status,
     commands.Command,
     commands.Answer,
-    firmware.Release,
+    firmware.Claims,
     faults.Fault,
     tickets.Ticket,
     tickets.ClosingReport,

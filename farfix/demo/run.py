@@ -12,8 +12,9 @@ from cloud.adapters import broker
 from cloud.adapters.clock import PlantClock
 from contract import machines as machine_types
 from contract.errors import FarfixError, Malformed, Unreachable
+from contract.firmware import Claims
 from contract.timescale import Timescale
-from farfix import releases
+from farfix import release_kit
 from farfix.api import Detail, Gateway
 from farfix.children import Children, end_like_ctrl_c
 from farfix.demo import accounting, report, stage
@@ -141,13 +142,13 @@ class Show:
         self.clock = PlantClock(self.stage.scale)
 
     def start(self) -> None:
-        """Start every program and hand in the new firmware."""
+        """Start every program and publish the new firmware."""
         children, files = self.children, self.stage.config
         children.start("sim", "firmware_sim", "--fleet", str(files["sim"]))
         children.await_ready("the simulator", self.simulator.ready, READY_TIMEOUT_S)
         children.start("cloud", "cloud", "--config", str(files["cloud"]))
         children.await_ready("the gateway", self.gateway.healthy, READY_TIMEOUT_S)
-        self._upload_firmware()
+        self._publish_firmware()
         for site in self.stage.sites:
             name = f"edge-{site}"
             children.start(name, "edge", "--config", str(files[name]))
@@ -160,12 +161,14 @@ class Show:
             "bold",
         )
 
-    def _upload_firmware(self) -> None:
-        key = releases.read_key(self.stage.folder / "release.key")
+    def _publish_firmware(self) -> None:
+        kit = self.stage.releases
         for kind in sorted({machine.machine_type for machine in self.stage.machines}):
             if machine_types.library()[kind].firmware_block is not None:
-                image = images.build(kind, plot.NEW_FIRMWARE)
-                self.gateway.upload(releases.sign(key, kind, plot.NEW_FIRMWARE, image))
+                claims = Claims(machine_type=kind, version=plot.NEW_FIRMWARE)
+                release_kit.release(kit, claims, images.build(kind, plot.NEW_FIRMWARE))
+        release_kit.publish(kit)
+        self.gateway.publish(kit.room)
 
     def commission(self) -> None:
         """Wait until the gateway knows how every machine runs when healthy."""

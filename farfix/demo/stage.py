@@ -10,10 +10,11 @@ from msgspec import Struct
 from cloud.adapters import webhook
 from cloud.adapters.broker import Broker, User
 from contract.timescale import Timescale
-from farfix import releases, toml
+from farfix import release_kit, toml
 from farfix.children import free_port
 from farfix.demo import script
 from farfix.demo.script import SITES, Machine
+from farfix.release_kit import Kit
 
 TITLES = {
     "centrifugal_pump": "Centrifugal pump",
@@ -31,7 +32,7 @@ class Stage(Struct, frozen=True):
     machines: list[Machine]
     http_port: int
     control_port: int
-    public_key: str
+    releases: Kit
     api_token: str
     webhook_secret: str
 
@@ -73,7 +74,7 @@ def prepare(folder: Path, machines: list[Machine], scale: Timescale) -> Stage:
         machines=machines,
         http_port=free_port(),
         control_port=free_port(),
-        public_key=releases.make_key(folder / "release.key"),
+        releases=release_kit.make(folder / "release"),
         api_token=secrets.token_urlsafe(24),
         webhook_secret=webhook.new_secret(),
     )
@@ -103,7 +104,7 @@ def _sim(stage: Stage, ports: dict[str, int], seed: int) -> toml.Table:
         "seed": seed,
         "timescale": str(stage.scale),
         "control_port": stage.control_port,
-        "trusted_key": stage.public_key,
+        "trusted_key": stage.releases.image_key,
         "state_dir": stage.folder / "sim",
         "buses": [
             {"name": bus, "kind": "tcp", "port": ports[bus]}
@@ -126,7 +127,7 @@ def _edge(stage: Stage, broker: Broker, site: str, ports: dict[str, int]) -> tom
         "site": site,
         "timescale": str(stage.scale),
         "data_dir": stage.folder / agent,
-        "trusted_key": stage.public_key,
+        "trusted_root": stage.releases.room.first_root,
         "broker": _broker(broker, agent),
         "buses": [
             {"name": bus, "kind": "tcp", "host": "127.0.0.1", "port": ports[bus]}
@@ -148,7 +149,7 @@ def _cloud(stage: Stage, broker: Broker, webhook_url: str) -> toml.Table:
         "http_host": "127.0.0.1",
         "http_port": stage.http_port,
         "api_token_file": stage.folder / "api.token",
-        "release_key": stage.public_key,
+        "release_root": stage.releases.room.first_root,
         "mode_override": "auto",
         "commissioning_s": script.COMMISSIONING_S,
         "commissioning_samples": script.COMMISSIONING_SAMPLES,
