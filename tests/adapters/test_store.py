@@ -1,6 +1,5 @@
 """The store, on SQLite and on PostgreSQL: one suite for both."""
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +20,6 @@ from cloud.adapters.store import (
 )
 from cloud.core.asset import AssetRow
 from contract.errors import Malformed, Refused, Unreachable
-from contract.firmware import Release
 from tests import peers
 
 
@@ -227,28 +225,6 @@ def test_quarantine_forgets_the_oldest(store: Store, monkeypatch: pytest.MonkeyP
         store.quarantine("t", bytes([i]), "r", i)
     assert [q.at_ns for q in store.quarantined()] == [11, 10, 9, 8, 7]
     assert [q.id for q in store.quarantined(2)] == [12, 11]
-
-
-def release(version: str, image: bytes) -> Release:
-    return Release(
-        machine_type="chiller",
-        version=version,
-        size_bytes=len(image),
-        sha256=hashlib.sha256(image).hexdigest(),
-        signature="0" * 128,
-    )
-
-
-def test_a_version_of_firmware_never_changes(store: Store) -> None:
-    one, two = release("1.0.0", b"\x00one"), release("2.0.0", b"two")
-    store.put_release(two, b"two")
-    store.put_release(one, b"\x00one")
-    store.put_release(one, b"\x00one")
-    with pytest.raises(Refused, match="new version"):
-        store.put_release(release("1.0.0", b"other"), b"other")
-    assert store.releases() == [one, two]
-    assert store.image("chiller", "1.0.0") == b"\x00one"
-    assert store.image("chiller", "9.0.0") is None
 
 
 def test_text_that_no_database_holds_is_malformed_or_kept(store: Store) -> None:
