@@ -14,6 +14,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 
 def log_bet(p: float) -> float:
@@ -44,3 +47,40 @@ def log_evidence(p_values: Sequence[float]) -> float:
     highest = max(0.0, float(terms.max()))
     rest = math.exp(-highest) + float(np.exp(terms - highest).sum())
     return highest + math.log(rest) - math.log(n + 1)
+
+
+def log_evidence_of(groups: Sequence[Sequence[float]]) -> float:
+    """Return ln of what p-values pay when half is staked on all machines alike, and half on groups.
+
+    A release may harm one hardware revision only, and the others would hide it.
+
+    Args:
+        groups: p-values of each group. All groups that there will ever be, also while they are
+            empty: the stakes are shared out before the first comes.
+    """
+    together = log_evidence([p for group in groups for p in group])
+    if len(groups) < 2:
+        return together
+    apart = [log_evidence(group) - math.log(len(groups)) for group in groups]
+    return float(np.logaddexp(together, np.logaddexp.reduce(apart))) - math.log(2)
+
+
+def p_values(own: Array, controls: Array, earlier: Array) -> list[float]:
+    """Return one p-value per measure: small where the machine's change is worse than others'.
+
+    Machines of one stage share their controls, so the ranks of two of them are not independent.
+    Ranked also among those ranked before it, every machine's rank is, as if each came alone: that
+    is what makes products of bets on them honest. Ties count against harm.
+
+    Args:
+        own: (measures,) changes of the machine, larger is worse; infinite: as bad as can be. NaN:
+            cannot be judged, which gives 1.
+        controls: (measures, machines) changes of machines without the release over the same span;
+            NaN is left out.
+        earlier: (measures, machines) changes of machines of the same stage that were ranked before.
+    """
+    others = np.concatenate([controls, earlier], axis=1)
+    as_bad = (others >= own[:, np.newaxis]).sum(axis=1)
+    known = (~np.isnan(others)).sum(axis=1)
+    p = np.where(np.isnan(own), 1.0, (1 + as_bad) / (1 + known))
+    return [float(value) for value in p]
