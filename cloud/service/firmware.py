@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cloud.adapters.board import Board
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.repository import Repository
+from cloud.core import rollout as rules
 from cloud.core.rollout_states import Compared, Rollout
 from cloud.service.ddi import Ddi
 from cloud.service.desk import Desk
@@ -110,7 +111,10 @@ class Firmware:
         return self._comparisons[rollout.order.machine_type].due(rollout, updates, now_ns)
 
     def _view(self, rollout: Rollout, updates: Updates) -> Health | None:
-        return self._comparisons[rollout.order.machine_type].view(rollout, updates)
+        comparison = self._comparisons[rollout.order.machine_type]
+        gate = rollout.order.policy.gate
+        threshold = rules.log_threshold(gate, len(comparison.measures))
+        return comparison.view(rollout, updates, threshold)
 
 
 def _root(parts: Parts) -> bytes | None:

@@ -194,13 +194,17 @@ class Rollouts:
             alarm=seen.alarm,
             silent=now_ns - seen.heard_ns > silent_ns,
             busy=self._busy(rollout, device),
+            elsewhere=self._elsewhere(rollout, device),
             quarantined=self._devices.row(device).quarantined,
         )
 
-    def _busy(self, rollout: Rollout, device: str) -> str:
+    def _elsewhere(self, rollout: Rollout, device: str) -> bool:
         other = self._active.get(device)
-        if other is not None and other.number != rollout.number:
-            return f"rollout {other.number} has an open action on it"
+        return other is not None and other.number != rollout.number
+
+    def _busy(self, rollout: Rollout, device: str) -> str:
+        if self._elsewhere(rollout, device):
+            return f"rollout {self._active[device].number} has an open action on it"
         case = self._views.case_of(device)
         return f"case {case} is open" if case and case != rollout.case_id else ""
 

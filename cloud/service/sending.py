@@ -87,14 +87,12 @@ class Sending:
         machine = self._parts.machines[asset.machine_type]
         kind = _KINDS[update.phase]
         name = next(command.name for command in machine.commands if command.kind is kind)
-        limits = rollout.order.policy.limits
         back = update.phase is UpdatePhase.REVERTING
-        patience_s = limits.install_s if back else limits.offer_s
         return Command(
             id=f"{PREFIX}{update.action}",
             name=name,
             issued_ns=update.entered_ns,
-            expires_ns=update.entered_ns + int(patience_s * 1e9),
+            expires_ns=update.deadline_ns,
             release=ReleaseRef(
                 machine_type=machine.name,
                 version=update.from_version if back else rollout.order.version,
