@@ -142,6 +142,7 @@ def version_text(number: float) -> str:
 # The update block: holding registers at the machine type's ``firmware_block`` address. Words are
 # offsets from there. The writer sends BEGIN, then for each chunk its byte offset, its length and
 # its data, then the signature's 32 words, VERIFY, BOOT_TRIAL, and CONFIRM when satisfied.
+# REVERT alone boots the slot that ran before the last update again.
 BLOCK_CONTROL = 0  # write an UpdateControl
 BLOCK_STATE = 1  # read an UpdateState
 BLOCK_OFFSET = 2  # two words, big-endian: byte offset of the chunk
@@ -152,7 +153,10 @@ BLOCK_SIGNATURE = 9  # 32 words: ed25519 signature over signed_bytes
 BLOCK_DATA = 41  # CHUNK_WORDS words
 CHUNK_WORDS = 64
 CHUNK_BYTES = 2 * CHUNK_WORDS
-BLOCK_WORDS = BLOCK_DATA + CHUNK_WORDS
+BLOCK_HARDWARE = BLOCK_DATA + CHUNK_WORDS  # read the hardware revision; it cannot be written
+BLOCK_WORDS = BLOCK_HARDWARE + 1
+REVERT_WITHIN_S = 7 * 86400
+"""So long after an update was confirmed can it be reverted, once."""
 
 
 class UpdateControl(IntEnum):
@@ -164,6 +168,8 @@ class UpdateControl(IntEnum):
     BOOT_TRIAL = 4
     CONFIRM = 5
     ABORT = 6
+    REVERT = 7
+    """Boot the other slot for good; rejected unless it ran, confirmed, before the last update."""
 
 
 class UpdateState(IntEnum):
@@ -177,3 +183,5 @@ class UpdateState(IntEnum):
     """Runs the new image; falls back to the old one at the next boot or after its trial time."""
     CONFIRMED = 5
     FELL_BACK = 6
+    REVERTED = 7
+    """Runs what it ran before the last update, because it was told to."""

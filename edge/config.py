@@ -93,8 +93,8 @@ class Config(Settings):
     site: TopicName
     timescale: TimescaleText = ""
     data_dir: Path = Path("var/edge")
-    trusted_key: str = Field(default="", pattern=r"^([0-9a-fA-F]{64})?$")
-    """Public ed25519 key, hexadecimal, of whoever signs firmware; empty: no updates."""
+    trusted_root: Path | None = None
+    """Root metadata (``root.json``) of the signed repository of releases; none: no updates."""
     machine_types: Path | None = None
     """Folder with machine types of your own, one ``NAME.toml`` each; as the gateway has them."""
     spool_max_bytes: int = Field(default=50_000_000, ge=1_000_000, le=100_000_000_000)

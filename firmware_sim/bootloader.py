@@ -4,9 +4,12 @@
     RECEIVING ─ anything wrong ─► REJECTED
     TRIAL ─ CONFIRM ─► CONFIRMED
     TRIAL ─ not confirmed in time, or another boot ─► FELL_BACK
+    CONFIRMED ─ REVERT within a week, reboot ─► REVERTED
 
 The inactive slot is written only by a VERIFY that succeeds. An order that does not fit changes
-nothing. CONFIRMED and FELL_BACK take a new BEGIN, like IDLE; ABORT leads back to IDLE.
+nothing. CONFIRMED, FELL_BACK and REVERTED take a new BEGIN, like IDLE; ABORT leads back to IDLE.
+After CONFIRM the inactive slot holds what ran before, which was confirmed in its time: that is
+what REVERT boots again, until something else is written there.
 """
 
 import hashlib
@@ -32,7 +35,10 @@ _CAN_BEGIN = (
     UpdateState.REJECTED,
     UpdateState.CONFIRMED,
     UpdateState.FELL_BACK,
+    UpdateState.REVERTED,
 )
+_STAYS = (UpdateState.CONFIRMED, UpdateState.FELL_BACK, UpdateState.REVERTED)
+"""States that a boot does not change."""
 
 
 class Trust(Struct, frozen=True):
@@ -41,6 +47,8 @@ class Trust(Struct, frozen=True):
     machine_type: str
     key: Ed25519PublicKey | None
     """Who may sign firmware; without it, every update is refused."""
+    hardware: int = 1
+    """The machine's hardware revision."""
 
 
 class Loader(Struct, frozen=True, kw_only=True):
@@ -53,6 +61,10 @@ class Loader(Struct, frozen=True, kw_only=True):
     trial_until_ns: int = 0
     boot_other: bool = False
     """The next boot shall try the other slot."""
+    revert_until_ns: int = 0
+    """Until then the other slot may be booted again for good; 0: it may not."""
+    reverting: bool = False
+    """The next boot shall do so."""
     received: bytes = b""
     reason: str = ""
     """Why the last update was rejected, for the log."""
@@ -64,13 +76,14 @@ def running(loader: Loader) -> images.Image:
     return images.read(loader.slots[slot])
 
 
-def order(loader: Loader, block: Sequence[int], trust: Trust) -> Loader:
+def order(loader: Loader, block: Sequence[int], trust: Trust, now_ns: int) -> Loader:
     """Carry out what stands in the block's control word.
 
     Args:
         loader: where the bootloader stands.
         block: all words of the update block.
         trust: whom it believes.
+        now_ns: plant time.
     """
     after = loader
     match block[firmware.BLOCK_CONTROL]:
@@ -83,14 +96,25 @@ def order(loader: Loader, block: Sequence[int], trust: Trust) -> Loader:
         case UpdateControl.BOOT_TRIAL if loader.state is UpdateState.VERIFIED:
             after = replace(loader, boot_other=True)
         case UpdateControl.CONFIRM if loader.state is UpdateState.TRIAL:
-            after = replace(loader, active=1 - loader.active, state=UpdateState.CONFIRMED)
+            after = replace(
+                loader,
+                active=1 - loader.active,
+                state=UpdateState.CONFIRMED,
+                revert_until_ns=now_ns + firmware.REVERT_WITHIN_S * 10**9,
+            )
         case UpdateControl.ABORT if loader.state in _CAN_BEGIN:
             after = _idle(loader, UpdateState.IDLE)
+        case UpdateControl.REVERT if loader.state in _CAN_BEGIN:
+            after = _revert(loader, now_ns)
     return after
 
 
 def boot(loader: Loader, now_ns: int) -> Loader:
-    """Start: into the other slot once, if that was ordered; an unconfirmed trial is over."""
+    """Start: into the other slot, if that was ordered; an unconfirmed trial is over."""
+    if loader.reverting:
+        return replace(
+            _idle(loader, UpdateState.REVERTED), active=1 - loader.active, revert_until_ns=0
+        )
     if loader.boot_other:
         until_ns = now_ns + int(TRIAL_S * 1e9)
         return replace(
@@ -98,7 +122,7 @@ def boot(loader: Loader, now_ns: int) -> Loader:
         )
     if loader.state is UpdateState.TRIAL:
         return replace(loader, state=UpdateState.FELL_BACK, reason="the trial was not confirmed")
-    if loader.state in (UpdateState.CONFIRMED, UpdateState.FELL_BACK):
+    if loader.state in _STAYS:
         return loader
     return _idle(loader, UpdateState.IDLE)
 
@@ -109,7 +133,15 @@ def trial_expired(loader: Loader, now_ns: int) -> bool:
 
 
 def _idle(loader: Loader, state: UpdateState) -> Loader:
-    return replace(loader, state=state, received=b"", boot_other=False, reason="")
+    return replace(loader, state=state, received=b"", boot_other=False, reverting=False, reason="")
+
+
+def _revert(loader: Loader, now_ns: int) -> Loader:
+    if loader.revert_until_ns == 0:
+        return _reject(loader, "the other slot holds nothing that was confirmed and replaced")
+    if now_ns >= loader.revert_until_ns:
+        return _reject(loader, "the update was confirmed too long ago to be reverted")
+    return replace(_idle(loader, UpdateState.IDLE), reverting=True)
 
 
 def _reject(loader: Loader, reason: str) -> Loader:
@@ -147,7 +179,7 @@ def _verify(loader: Loader, block: Sequence[int], trust: Trust) -> Loader:
         return _reject(loader, str(error))
     first, second = loader.slots
     slots = (first, loader.received) if loader.active == 0 else (loader.received, second)
-    return replace(loader, slots=slots, state=UpdateState.VERIFIED, received=b"")
+    return replace(loader, slots=slots, state=UpdateState.VERIFIED, received=b"", revert_until_ns=0)
 
 
 def _check(loader: Loader, block: Sequence[int], trust: Trust) -> None:
@@ -170,6 +202,10 @@ def _check(loader: Loader, block: Sequence[int], trust: Trust) -> None:
             f"image is {image.machine_type} {image.version}, announced as "
             f"{trust.machine_type} {version}"
         )
+    if image.hardware and trust.hardware not in image.hardware:
+        raise Refused(f"image runs on hardware {image.hardware}, this is {trust.hardware}")
     now = running(loader).version
     if firmware.version_number(version) < firmware.version_number(now):
         raise Refused(f"version {version} is older than the running {now}")
+    if firmware.version_number(now) < firmware.version_number(image.min_version):
+        raise Refused(f"version {version} needs {image.min_version} to run first, not {now}")

@@ -44,6 +44,8 @@ class MachineConfig(Table):
     machine_type: str
     bus: str
     unit: int = Field(default=1, ge=1, le=247)
+    hardware: int = Field(default=1, ge=1, le=65535)
+    """Hardware revision, shown in the update block."""
 
 
 class Config(Settings):

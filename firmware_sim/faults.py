@@ -12,6 +12,16 @@ LINK_FAULTS = ("link_loss", "link_down")
 """Faults under which the machine does not answer at all."""
 
 
+DEFECT_RAMP_S = {"hunting": 60.0, "creeping_offset": 6 * 3600.0}
+"""Defects that a release may bring, on every type of machine, and how long each takes to show in
+full. Machines install, boot and answer as they should with them; what suffers are key signals.
+
+``hunting``: the controller never settles; more power, vibration or heat at once.
+``creeping_offset``: a rounding error adds up; what is regulated leaves its set-point over hours.
+"""
+DEFECT_FADE_S = 60.0
+
+
 class Nature(StrEnum):
     """What ends a fault."""
 

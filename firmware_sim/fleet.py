@@ -51,7 +51,7 @@ def _units(config: Config) -> dict[tuple[str, int], Unit]:
         (m.bus, m.unit): Unit(
             library()[m.machine_type],
             build(m.machine_type, m.device, config.seed),
-            Trust(m.machine_type, config.key()),
+            Trust(m.machine_type, config.key(), m.hardware),
             config.state_dir,
         )
         for m in config.machines

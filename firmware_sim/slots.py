@@ -29,7 +29,11 @@ def load(file: Path, machine_type: str) -> Loader:
 
 
 def save(file: Path, loader: Loader) -> None:
-    """Store the slots; a transfer that is not complete is forgotten."""
+    """Store the slots; a transfer that is not complete is forgotten.
+
+    The file is whole on disk before it takes the old one's name, and the name is on disk before
+    this returns: whenever the power goes, the old slots are there or the new ones.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with partial.open("wb") as out:
@@ -37,3 +41,8 @@ def save(file: Path, loader: Loader) -> None:
         out.flush()
         os.fsync(out.fileno())
     partial.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

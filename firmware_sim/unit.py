@@ -17,6 +17,7 @@ from firmware_sim.physics.machine import Machine
 log = logging.getLogger(__name__)
 
 Words = dict[int, int]
+_READ_ONLY = (firmware.BLOCK_STATE, firmware.BLOCK_HARDWARE)
 
 
 class Unit:
@@ -29,8 +30,7 @@ class Unit:
         self._file = folder / f"{machine.device}.json"
         self._loader = bootloader.boot(slots.load(self._file, kind.name), machine.now_ns)
         self._save()
-        image = bootloader.running(self._loader)
-        machine.firmware, machine.defects = image.version, image.defects
+        self._run_image()
         self._block = [0] * firmware.BLOCK_WORDS
         self._echo: dict[RegisterKind, Words] = {}
         self._waiting: list[Callable[[], None]] = []
@@ -86,6 +86,7 @@ class Unit:
             start = self._kind.firmware_block
             words.update({start + i: word for i, word in enumerate(self._block)})
             words[start + firmware.BLOCK_STATE] = int(self._loader.state)
+            words[start + firmware.BLOCK_HARDWARE] = self._trust.hardware
         words.update(self._echo.get(table, {}))
         return words
 
@@ -125,9 +126,7 @@ class Unit:
         start = self._kind.firmware_block
         if table is not RegisterKind.HOLDING or start is None:
             return False
-        return 0 <= address - start < firmware.BLOCK_WORDS and address - start != (
-            firmware.BLOCK_STATE
-        )
+        return 0 <= address - start < firmware.BLOCK_WORDS and address - start not in _READ_ONLY
 
     def _write_block(self, table: RegisterKind, address: int, values: Sequence[int]) -> None:
         """Store words in the update block; an order among them is carried out last."""
@@ -142,14 +141,14 @@ class Unit:
 
     def _order(self) -> None:
         before = self._loader
-        self._loader = bootloader.order(before, self._block, self._trust)
+        self._loader = bootloader.order(before, self._block, self._trust, self.machine.now_ns)
         if self._loader == before:
             return
         if self._loader.state is UpdateState.REJECTED:
-            log.info("%s: update rejected: %s", self.machine.device, self._loader.reason)
+            log.info("%s: rejected: %s", self.machine.device, self._loader.reason)
         if self._loader.state is not UpdateState.RECEIVING:
             self._save()
-        if self._loader.boot_other:
+        if self._loader.boot_other or self._loader.reverting:
             self._waiting.append(self._reboot)
         if self._loader.state is UpdateState.CONFIRMED:
             self._waiting.append(self.machine.confirm_firmware)
@@ -166,8 +165,12 @@ class Unit:
     def _booted(self, time_ns: int) -> None:
         self._loader = bootloader.boot(self._loader, time_ns)
         self._save()
+        self._run_image()
+
+    def _run_image(self) -> None:
         image = bootloader.running(self._loader)
-        self.machine.firmware, self.machine.defects = image.version, image.defects
+        self.machine.firmware = image.version
+        self.machine.defects = image.defects_with(self._trust.hardware)
 
     def _save(self) -> None:
         slots.save(self._file, self._loader)

@@ -2,10 +2,10 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from contract.errors import Refused
-from contract.firmware import BLOCK_STATE, UpdateState
+from contract.errors import Malformed, Refused
+from contract.firmware import BLOCK_HARDWARE, BLOCK_STATE, UpdateState, version_text
 from contract.machines import MachineType, Register, RegisterKind
 from contract.telemetry import Quality, Reading
 from edge.adapters.clock import Clock
@@ -34,6 +34,14 @@ class Device:
     def replan(self) -> None:
         """Forget which registers were refused: the device may run another program now."""
         self._plan = [_prepare(block) for block in blocks.merge(self._places)]
+
+    def version(self, values: Mapping[str, float | None]) -> str:
+        """Return the firmware version among values that were read; empty when there is none."""
+        number = values.get(self.machine.firmware_signal or "")
+        try:
+            return "" if number is None else version_text(number)
+        except Malformed:
+            return ""
 
     async def read_tick(self) -> Reading:
         """Read all signals; the time is when the first registers arrived.
@@ -109,11 +117,29 @@ class Device:
             Unreachable: the device did not answer.
             Refused: it has no update block, or shows a state that we do not know.
         """
-        (word,) = await self.bus.read(self._unit, RegisterKind.HOLDING, block + BLOCK_STATE, 1)
+        try:
+            (word,) = await self.bus.read(self._unit, RegisterKind.HOLDING, block + BLOCK_STATE, 1)
+        except Refused as error:
+            raise Refused(f"there is no update block at register {block}: {error}") from error
         try:
             return UpdateState(word)
         except ValueError as error:
             raise Refused(f"the update block shows state {word}, which we do not know") from error
+
+    async def read_hardware(self) -> int:
+        """Read the hardware revision; 0 where the device shows none.
+
+        Raises:
+            Unreachable: the device did not answer.
+        """
+        if self.machine.firmware_block is None:
+            return 0
+        address = self.machine.firmware_block + BLOCK_HARDWARE
+        try:
+            (word,) = await self.bus.read(self._unit, RegisterKind.HOLDING, address, 1)
+        except Refused:
+            return 0
+        return word
 
     async def write_words(self, address: int, words: list[int]) -> None:
         """Write raw words to holding registers; raises like `write`."""

@@ -1,62 +1,117 @@
-"""Firmware images: downloaded within bounds, checked before anything is touched."""
+"""Releases from a signed repository: verified by the agent itself before a device is touched.
 
+Everything is in the order of the TUF client: root, timestamp, snapshot, targets, then the image,
+which is no longer than was signed and has the signed hash. The work is done in a thread of its
+own, and python-tuf is loaded only when it is needed: it takes memory.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Struct
 
-from contract import firmware
 from contract.errors import Refused, Unreachable
+from contract.firmware import Release, ReleaseRef
+from edge.adapters.clock import Clock
+from edge.core import compatibility
 
-ATTEMPTS_MAX = 4
-TIMEOUT_S = 10.0
-OK, PARTIAL = 200, 206
+METADATA_S = 60.0
+IMAGE_S = 900.0
+"""Wall seconds that a server may take for all metadata, and for an image."""
+
+T = TypeVar("T")
 
 
 class NotFetched(Unreachable):
-    """The image could not be downloaded; nothing has happened to the device."""
+    """The release could not be had; nothing has happened to the device."""
 
 
-async def fetch(release: firmware.Release, trusted_key_hex: str) -> bytes:
-    """Download a release's image and check its size, hash and signature.
+class Verified(Struct, frozen=True):
+    """A release that the repository's signers vouch for, and its image."""
 
-    A download that breaks off is resumed where it stopped.
-
-    Raises:
-        NotFetched: the image could not be downloaded.
-        Refused: it is not what the release says, is not signed by the trusted key, or there is
-            no trusted key.
-    """
-    if not trusted_key_hex:
-        raise Refused("this agent has no trusted_key in its configuration, so it updates nothing")
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(trusted_key_hex))
-    if urlsplit(release.url).scheme not in ("http", "https"):
-        raise Refused(f"the release's url {release.url!r} is not http or https")
-    image = await _download(release)
-    firmware.verify(release, image, key)
-    return image
+    release: Release
+    image: bytes
 
 
-async def _download(release: firmware.Release) -> bytes:
-    import httpx  # noqa: PLC0415 - ten megabytes of memory that only an update needs
+class Releases:
+    """Fetches releases, one at a time, from any repository that grows from the trusted root."""
 
-    image = b""
-    reason = ""
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as client:
-        for _ in range(ATTEMPTS_MAX):
-            headers = {"Range": f"bytes={len(image)}-"} if image else {}
-            try:
-                async with client.stream("GET", release.url, headers=headers) as response:
-                    if response.status_code not in (OK, PARTIAL):
-                        reason = f"the server answers {response.status_code}"
-                        continue
-                    if response.status_code == OK:
-                        image = b""
-                    async for chunk in response.aiter_raw():
-                        image += chunk
-                        if len(image) > release.size_bytes:
-                            raise Refused("the image is larger than the release says")
-            except httpx.HTTPError as error:
-                reason = f"{type(error).__name__}: {error}"
-            if len(image) == release.size_bytes:
-                return image
-    raise NotFetched(f"the image could not be fetched: {reason or 'it is too short'}")
+    def __init__(self, trusted_root: Path | None, folder: Path, clock: Clock) -> None:
+        """Read the root.
+
+        Raises:
+            Malformed: it is not one to trust.
+        """
+        self._root = None if trusted_root is None else _read_root(trusted_root)
+        self._folder = folder
+        self._clock = clock
+        self._one = threading.Lock()
+
+    async def fetch(self, ref: ReleaseRef) -> Verified:
+        """Verify a repository and return a release of it with its image.
+
+        Raises:
+            NotFetched: it could not be had.
+            Refused: it is not believed, or there is nothing to believe it by.
+        """
+        if self._root is None:
+            raise Refused(
+                "this agent has no trusted_root in its configuration, so it updates nothing: hand "
+                "it the root.json of the repository"
+            )
+        url = urlsplit(ref.repository)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise Refused(f"the repository {ref.repository!r} is no http or https address")
+        root, stop = self._root, threading.Event()
+        try:
+            async with asyncio.timeout(METADATA_S + IMAGE_S):
+                return await _in_thread(lambda: self._take(root, ref, stop))
+        except TimeoutError as error:
+            raise NotFetched("the repository takes too long to answer") from error
+        except Unreachable as error:
+            raise NotFetched(str(error)) from error
+        except OSError as error:
+            raise NotFetched(f"the disk refuses: {error}; free some space in data_dir") from error
+        finally:
+            stop.set()
+
+    def _take(self, root: bytes, ref: ReleaseRef, stop: threading.Event) -> Verified:
+        from edge.adapters import repository  # noqa: PLC0415 - memory that only updates need
+        from edge.adapters.web import Web  # noqa: PLC0415 - likewise
+
+        if not self._one.acquire(timeout=METADATA_S + IMAGE_S):
+            raise Unreachable("another release is being fetched for too long")
+        try:
+            now_s = self._clock.wall_s()
+            found = repository.find(root, self._folder, ref, Web(METADATA_S, stop), now_s)
+            compatibility.check_kind(found.release)
+            image = repository.download(found, self._folder / "images", ref, Web(IMAGE_S, stop))
+        finally:
+            self._one.release()
+        return Verified(found.release, image)
+
+
+def _read_root(file: Path) -> bytes:
+    from edge.adapters import repository  # noqa: PLC0415 - memory that only updates need
+
+    return repository.read_root(file)
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    """Run a function that may hang on a hostile server: nobody waits for it when the agent ends."""
+    future: Future[T] = Future()
+
+    def fill() -> None:
+        try:
+            future.set_result(function())
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            future.set_exception(error)
+
+    future.set_running_or_notify_cancel()
+    threading.Thread(target=fill, name="releases", daemon=True).start()
+    return await asyncio.wrap_future(future)

@@ -8,6 +8,7 @@ from contract import timescale
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
 from edge.adapters.modbus import Bus
+from edge.adapters.releases import Releases
 from edge.adapters.spool import Bounds
 from edge.agent.commanding import Commander
 from edge.agent.disk import Disk
@@ -26,8 +27,10 @@ async def run(config: Config, stop: asyncio.Event) -> None:
 
     Raises:
         Unreachable: the data directory cannot be used.
+        Malformed: ``trusted_root`` is not one to trust.
     """
     clock = Clock(timescale.parse(config.timescale))
+    releases = Releases(config.trusted_root, config.data_dir / "tuf", clock)
     wake = asyncio.Event()
     bounds = Bounds(config.spool_max_bytes, config.spool_max_age_s)
     disk = Disk(config.data_dir / "edge.db", bounds, clock, wake)
@@ -40,7 +43,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         for entry in config.devices
     ]
     pollers = _pollers(devices, clock, disk, statuses, config.batch_ticks)
-    commanders = {d.name: Commander(d, clock, disk, wake, config.trusted_key) for d in devices}
+    commanders = {d.name: Commander(d, clock, disk, wake, releases) for d in devices}
     report = SpoolReport(bounds, clock, disk, statuses)
     uplink = Uplink(
         config,

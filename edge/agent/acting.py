@@ -7,12 +7,13 @@ from msgspec import Struct
 
 from contract.commands import AnswerStatus
 from contract.errors import Refused, Unreachable
+from contract.firmware import UpdateState
 from contract.telemetry import Quality, Reading
-from edge.adapters import releases
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
+from edge.adapters.releases import NotFetched, Releases, Verified
 from edge.agent import installing
-from edge.core import decode, orders, schedule
+from edge.core import compatibility, decode, orders, schedule
 
 READBACK_TRIES = 3
 READBACK_PAUSE_S = 1.0
@@ -35,14 +36,14 @@ class _Ready(Struct, frozen=True):
     """All that must be known and held before acting."""
 
     before: Reading
-    image: bytes
+    verified: Verified | None = None
 
 
 async def carry_out(
-    device: Device, order: orders.Execute, begin: Begin, clock: Clock, trusted_key: str
+    device: Device, order: orders.Execute, begin: Begin, clock: Clock, releases: Releases
 ) -> Outcome:
     """Look at the device, begin, act, and look again."""
-    ready = await _prepare(device, order, trusted_key)
+    ready = await _prepare(device, order, clock, releases)
     if isinstance(ready, Outcome):
         return ready
     if not await begin():
@@ -54,31 +55,58 @@ async def carry_out(
             return await _pulse(device, plan, ready.before.values[plan.confirm.signal], clock)
         case orders.Install() as plan:
             return await _install(device, plan, ready, clock)
+        case orders.Revert() as plan:
+            gone_back = await installing.revert(device, plan, clock)
+            return Outcome(gone_back.status, gone_back.reason, firmware=gone_back.version)
         case _ as never:
             assert_never(never)
 
 
-async def _prepare(device: Device, order: orders.Execute, trusted_key: str) -> _Ready | Outcome:
+async def _prepare(
+    device: Device, order: orders.Execute, clock: Clock, releases: Releases
+) -> _Ready | Outcome:
     """Fetch and look; nothing here changes the device."""
-    image = b""
+    plan, verified = order.plan, None
     try:
-        if isinstance(order.plan, orders.Install):
-            image = await releases.fetch(order.plan.release, trusted_key)
-        before = await _look(device, order)
+        if isinstance(plan, orders.Install):
+            verified = await releases.fetch(plan.release)
+        before = await _look(device, order, clock)
+        if await _runs_already(device, plan, verified, before):
+            version = device.version(before.values)
+            return Outcome(AnswerStatus.DONE, "it runs already", firmware=version)
     except Refused as error:
         return Outcome(AnswerStatus.REFUSED, str(error))
-    except releases.NotFetched as error:
+    except NotFetched as error:
         return Outcome(AnswerStatus.FAILED, f"nothing was done: {error}")
     except Unreachable as error:
         return Outcome(AnswerStatus.UNREACHABLE, str(error))
     if reason := orders.unmet(order.preconditions, before.values):
         return Outcome(AnswerStatus.REFUSED, reason, before.values)
-    return _Ready(before, image)
+    return _Ready(before, verified)
 
 
-async def _look(device: Device, order: orders.Execute) -> Reading:
+async def _runs_already(
+    device: Device, plan: orders.Plan, verified: Verified | None, before: Reading
+) -> bool:
+    """Tell whether the version that shall run does so.
+
+    Raises:
+        Refused: it must not run on this device.
+        Unreachable: the device did not answer.
+    """
+    if verified is not None:
+        hardware = await device.read_hardware()
+        return not compatibility.needs_install(
+            verified.release, device.version(before.values), hardware
+        )
+    return isinstance(plan, orders.Revert) and plan.version == device.version(before.values)
+
+
+async def _look(device: Device, order: orders.Execute, clock: Clock) -> Reading:
     """Read what must be known before acting; shows also that the device answers at all."""
-    if isinstance(order.plan, orders.Install):
+    if isinstance(order.plan, orders.Install | orders.Revert):
+        if await device.read_update_state(order.plan.block) is UpdateState.TRIAL:
+            await installing.settle(device, order.plan.block, clock)
         return await device.read_tick()
     names = {precondition.signal for precondition in order.preconditions}
     if isinstance(order.plan, orders.Pulse):
@@ -141,6 +169,8 @@ async def _pulse(device: Device, plan: orders.Pulse, before: float | None, clock
 
 
 async def _install(device: Device, plan: orders.Install, ready: _Ready, clock: Clock) -> Outcome:
+    if ready.verified is None:
+        raise TypeError("an update without a verified release: a bug")
     shown = {name for name, q in ready.before.quality.items() if q <= Quality.UNCERTAIN}
-    installed = await installing.install(device, plan, ready.image, shown, clock)
+    installed = await installing.install(device, plan.block, ready.verified, shown, clock)
     return Outcome(installed.status, installed.reason, firmware=installed.version)

@@ -7,6 +7,7 @@ from contract.commands import Answer, AnswerStatus, Command
 from contract.errors import Unreachable
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
+from edge.adapters.releases import Releases
 from edge.agent.acting import Outcome, carry_out
 from edge.agent.disk import Disk
 from edge.core import orders
@@ -20,13 +21,13 @@ class Commander:
     """Receives a device's commands, carries them out, and leaves the answers in the memory."""
 
     def __init__(
-        self, device: Device, clock: Clock, disk: Disk, wake: asyncio.Event, trusted_key: str
+        self, device: Device, clock: Clock, disk: Disk, wake: asyncio.Event, releases: Releases
     ) -> None:
         self._device = device
         self._clock = clock
         self._disk = disk
         self._wake = wake
-        self._trusted_key = trusted_key
+        self._releases = releases
         self._waiting: asyncio.Queue[Command] = asyncio.Queue(WAITING_MAX)
 
     def receive(self, command: Command) -> None:
@@ -67,7 +68,7 @@ class Commander:
                 outcome = Outcome(AnswerStatus.EXPIRED, reason)
             case orders.Execute():
                 outcome = await carry_out(
-                    device, decision, lambda: self._begin(command), self._clock, self._trusted_key
+                    device, decision, lambda: self._begin(command), self._clock, self._releases
                 )
         log.info(
             "%s: command %s (%s) %s %s",

@@ -5,11 +5,12 @@ import logging
 from msgspec import Struct
 
 from contract.commands import AnswerStatus
-from contract.errors import Malformed, Refused, Unreachable
-from contract.firmware import UpdateState, version_text
+from contract.errors import Refused, Unreachable
+from contract.firmware import UpdateState
 from contract.telemetry import Quality
 from edge.adapters.clock import Clock
 from edge.adapters.device import Device
+from edge.adapters.releases import Verified
 from edge.core import orders, schedule, update
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ WRITE_TRIES = 3
 
 
 class Installed(Struct, frozen=True):
-    """What became of an update."""
+    """What became of an update, or of going back."""
 
     status: AnswerStatus
     version: str
@@ -29,36 +30,58 @@ class Installed(Struct, frozen=True):
 
 
 async def install(
-    device: Device, plan: orders.Install, image: bytes, shown: set[str], clock: Clock
+    device: Device, block: int, verified: Verified, shown: set[str], clock: Clock
 ) -> Installed:
     """Send a verified image, boot it on trial, and confirm it if it does its work.
 
     Args:
         device: where to.
-        plan: the release and the address of the update block.
-        image: checked against the release.
+        block: address of the update block.
+        verified: release and image.
         shown: signals that the running version can be read for.
         clock: plant time.
     """
-    transfer, step = update.start(plan.release, image, clock.elapsed_ns())
+    release = verified.release
+    transfer, step = update.start(release, verified.image, clock.elapsed_ns())
     reason = ""
     try:
         while not isinstance(step, update.Finished | update.Broken):
-            transfer, step = await _perform(
-                device, plan.block, transfer, step, shown=shown, clock=clock
-            )
+            transfer, step = await _perform(device, block, transfer, step, shown=shown, clock=clock)
         if isinstance(step, update.Broken):
             reason = step.reason
-        state = await _settle(device, plan.block, clock)
+        state = await settle(device, block, clock)
     except Refused as error:
         reason, state = f"the device refuses to be updated: {error}", None
     except Unreachable as error:
         reason, state = f"the device stopped answering: {error}", None
     version = await _version(device)
-    if version == plan.release.version and state is UpdateState.CONFIRMED:
+    if version == release.version and state is UpdateState.CONFIRMED:
         return Installed(AnswerStatus.DONE, version, "")
     reason = reason or f"the device runs {version or 'an unknown version'} in the end"
-    log.warning("%s: update to %s: %s", device.name, plan.release.version, reason)
+    log.warning("%s: update to %s: %s", device.name, release.version, reason)
+    return Installed(AnswerStatus.FAILED, version, reason)
+
+
+async def revert(device: Device, plan: orders.Revert, clock: Clock) -> Installed:
+    """Have the device boot what it ran before, and read back what runs then."""
+    began_ns = clock.elapsed_ns()
+    step: update.Step = update.revert()
+    try:
+        while not isinstance(step, update.Finished | update.Broken):
+            if isinstance(step, update.Send):
+                for offset, words in step.writes:
+                    await _put(device, plan.block + offset, words, clock, once=step.once)
+            await clock.sleep(PAUSE_S)
+            state = await _state(device, plan.block, clock)
+            step = update.reverted(state, (clock.elapsed_ns() - began_ns) / 1e9)
+        reason = step.reason if isinstance(step, update.Broken) else ""
+    except Refused as error:
+        reason = f"the device refuses to go back: {error}"
+    version = await _version(device)
+    if version == plan.version and not reason:
+        return Installed(AnswerStatus.DONE, version, "")
+    reason = reason or f"the device runs {version or 'an unknown version'} in the end"
+    log.warning("%s: going back to %s: %s", device.name, plan.version, reason)
     return Installed(AnswerStatus.FAILED, version, reason)
 
 
@@ -134,8 +157,15 @@ async def _try(device: Device, shown: set[str]) -> tuple[float | None, bool]:
     return tick.values.get(device.machine.firmware_signal or ""), proper
 
 
-async def _settle(device: Device, block: int, clock: Clock) -> UpdateState | None:
-    """Wait until the device has made up its mind: an unconfirmed trial falls back by itself."""
+async def settle(device: Device, block: int, clock: Clock) -> UpdateState | None:
+    """Wait until the device has made up its mind: an unconfirmed trial falls back by itself.
+
+    Returns:
+        The state; None while the device does not answer.
+
+    Raises:
+        Refused: it shows no state that we know.
+    """
     deadline_ns = clock.elapsed_ns() + int(update.PATIENCE_S[update.Phase.BOOTING] * 1e9)
     state = await _state(device, block, clock)
     while state in (None, UpdateState.TRIAL) and clock.elapsed_ns() < deadline_ns:
@@ -145,9 +175,7 @@ async def _settle(device: Device, block: int, clock: Clock) -> UpdateState | Non
 
 
 async def _version(device: Device) -> str:
-    name = device.machine.firmware_signal or ""
     try:
-        number = (await device.read_values([name])).get(name)
-        return "" if number is None else version_text(number)
-    except (Unreachable, Malformed):
+        return device.version(await device.read_values([device.machine.firmware_signal or ""]))
+    except Unreachable:
         return ""

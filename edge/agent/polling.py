@@ -4,8 +4,7 @@ import logging
 
 from msgspec import Struct
 
-from contract.errors import Malformed, Unreachable
-from contract.firmware import version_text
+from contract.errors import Unreachable
 from contract.machines import MachineType
 from contract.status import Status
 from contract.telemetry import Reading
@@ -58,6 +57,7 @@ class Poller:
                     self._on_silence(error)
                 else:
                     self._on_tick(tick)
+                    await self._note_state(tick)
         finally:
             self._send_off()
 
@@ -65,7 +65,6 @@ class Poller:
         now_ns = self._clock.elapsed_ns()
         self._plan = schedule.answered(self._plan, now_ns)
         self._neighbours.silent.discard(self._device.name)
-        self._note_state(tick)
         self._pending, full = batcher.add(self._pending, tick)
         self._disk.keep(self._device.name, full)
         next_tick_ns = self._clock.now_ns() + self._plan.due_ns - now_ns
@@ -87,22 +86,32 @@ class Poller:
         if self._plan.silent:
             self._say(online=False, reason=str(error)[:500])
 
-    def _note_state(self, tick: Reading) -> None:
+    async def _note_state(self, tick: Reading) -> None:
         """Say what runs on the device; after a change, its register map deserves a new try."""
-        firmware = _firmware(self._device.machine, tick)
+        firmware = self._device.version(tick.values)
         boot_count = _boot_count(self._device.machine, tick)
         before = self._statuses.current(self._device.name)
-        changed = (
-            before is None
-            or not before.online
-            or (before.firmware, before.boot_count) != (firmware, boot_count)
-        )
-        if changed:
-            self._device.replan()
-            self._say(online=True, firmware=firmware, boot_count=boot_count)
+        if (
+            before is not None
+            and before.online
+            and (before.firmware, before.boot_count) == (firmware, boot_count)
+        ):
+            return
+        try:
+            hardware = await self._device.read_hardware()
+        except Unreachable:
+            return  # it is told with the next tick
+        self._device.replan()
+        self._say(online=True, firmware=firmware, boot_count=boot_count, hardware=hardware)
 
     def _say(
-        self, *, online: bool, firmware: str = "", boot_count: int | None = None, reason: str = ""
+        self,
+        *,
+        online: bool,
+        firmware: str = "",
+        boot_count: int | None = None,
+        hardware: int = 0,
+        reason: str = "",
     ) -> None:
         name = self._device.name
         before = self._statuses.current(name)
@@ -117,6 +126,7 @@ class Poller:
                 machine_type=self._device.machine.name,
                 firmware=firmware,
                 boot_count=boot_count,
+                hardware=hardware,
                 reason=reason,
             ),
         )
@@ -124,17 +134,6 @@ class Poller:
     def _send_off(self) -> None:
         self._disk.keep(self._device.name, self._pending.ticks)
         self._pending = batcher.Pending()
-
-
-def _firmware(machine: MachineType, tick: Reading) -> str:
-    """Return the running firmware's version; empty when the device shows none."""
-    number = tick.values.get(machine.firmware_signal or "")
-    if number is None:
-        return ""
-    try:
-        return version_text(number)
-    except Malformed:
-        return ""
 
 
 def _boot_count(machine: MachineType, tick: Reading) -> int | None:

@@ -1,4 +1,4 @@
-"""What to do with a command: nothing, the same answer again, or one of three plans.
+"""What to do with a command: nothing, the same answer again, or one of four plans.
 
 Everything that can be known before the device is touched is judged here; what only the device
 knows (is the precondition met?) is a question that the plan carries along.
@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from contract.commands import Answer, Command, Precondition
 from contract.errors import Malformed
-from contract.firmware import Release
+from contract.firmware import ReleaseRef
 from contract.machines import (
+    ABOUT_FIRMWARE,
     CommandKind,
     CommandSpec,
     Confirm,
@@ -44,11 +45,19 @@ class Pulse(Struct, frozen=True):
 class Install(Struct, frozen=True):
     """Send a firmware release through the update block at ``block``."""
 
-    release: Release
+    release: ReleaseRef
     block: int
 
 
-Plan = Write | Pulse | Install
+class Revert(Struct, frozen=True):
+    """Have the bootloader boot what ran before the last update."""
+
+    version: str
+    """What must run then."""
+    block: int
+
+
+Plan = Write | Pulse | Install | Revert
 
 
 class Refuse(Struct, frozen=True):
@@ -141,8 +150,8 @@ def _execution(command: Command, machine: MachineType) -> Execute:
 
 
 def _plan(command: Command, spec: CommandSpec, machine: MachineType) -> Plan:
-    if spec.kind is CommandKind.UPDATE_FIRMWARE:
-        return _install(command, machine)
+    if spec.kind in ABOUT_FIRMWARE:
+        return _about_firmware(command, spec, machine)
     if spec.modbus is None or spec.modbus.register not in (RegisterKind.COIL, RegisterKind.HOLDING):
         raise Malformed(f"command {spec.name} has no register that can be written")
     value = _value(command, spec)
@@ -171,7 +180,7 @@ def _value(command: Command, spec: CommandSpec) -> float:
     return command.argument
 
 
-def _install(command: Command, machine: MachineType) -> Install:
+def _about_firmware(command: Command, spec: CommandSpec, machine: MachineType) -> Install | Revert:
     if command.release is None:
         raise Malformed(f"command {command.name} comes without a release")
     if command.release.machine_type != machine.name:
@@ -180,4 +189,6 @@ def _install(command: Command, machine: MachineType) -> Install:
         )
     if machine.firmware_block is None or machine.firmware_signal is None:
         raise Malformed(f"machine type {machine.name} cannot be updated over Modbus")
+    if spec.kind is CommandKind.REVERT_FIRMWARE:
+        return Revert(command.release.version, machine.firmware_block)
     return Install(command.release, machine.firmware_block)

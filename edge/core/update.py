@@ -5,6 +5,8 @@
 
 Anything else ends the transfer and leaves the device to itself: its bootloader runs the old image
 until a new one is confirmed.
+
+Going back is one order, REVERT, and then only to be waited for.
 """
 
 from enum import StrEnum
@@ -38,7 +40,12 @@ PATIENCE_S = {
 """How long a device may stay in a phase, or silent, without progress."""
 
 _WAITING_IS_FINE = {
-    Phase.OPENING: (UpdateState.IDLE, UpdateState.CONFIRMED, UpdateState.FELL_BACK),
+    Phase.OPENING: (
+        UpdateState.IDLE,
+        UpdateState.CONFIRMED,
+        UpdateState.FELL_BACK,
+        UpdateState.REVERTED,
+    ),
     Phase.SENDING: (),
     Phase.VERIFYING: (UpdateState.RECEIVING,),
     Phase.BOOTING: (UpdateState.VERIFIED,),
@@ -143,6 +150,26 @@ def tried(
     if not proper:
         return transfer, Broken("the new version shows less than the old one did")
     return _order(transfer, Phase.CONFIRMING, UpdateControl.CONFIRM, now_ns)
+
+
+def revert() -> Send:
+    """Order the bootloader to go back to what ran before."""
+    return Send((_control(UpdateControl.REVERT),), once=True)
+
+
+def reverted(state: UpdateState | None, waited_s: float) -> Wait | Finished | Broken:
+    """Judge what the device shows, so long after it was ordered to go back."""
+    match state:
+        case UpdateState.REVERTED:
+            return Finished()
+        case UpdateState.REJECTED:
+            return Broken("the device has nothing that it may go back to")
+        case UpdateState.TRIAL | UpdateState.RECEIVING | UpdateState.VERIFIED:
+            return Broken(f"the device shows {state.name}: somebody else updates it")
+        case _ if waited_s > PATIENCE_S[Phase.BOOTING]:
+            shown = "nothing" if state is None else state.name
+            return Broken(f"the device shows {shown} long after it was told to go back")
+    return Wait()
 
 
 def _send_next(transfer: Transfer, now_ns: int) -> tuple[Transfer, Step]:

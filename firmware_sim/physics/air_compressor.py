@@ -106,12 +106,14 @@ class AirCompressor(Machine):
             return 0.0
         loaded = LOADED_KW * (1.0 + 0.06 * (self._pressure - 7.5))
         mean = effective * loaded + (1.0 - effective) * UNLOADED_KW
-        return mean * (1.0 + 0.12 * self.level("motor_overload"))
+        hunting = 1.0 + 0.10 * self.defect("hunting")
+        return mean * hunting * (1.0 + 0.12 * self.level("motor_overload"))
 
     def _regulate(self, dt_s: float, setpoint_bar: float, mode: int) -> None:
         if self.booting or mode == OFF:
             return
         error = setpoint_bar - self._pressure - self._sensor_offset()
+        error -= 0.4 * self.defect("creeping_offset")
         self._integral = clip(self._integral + 0.02 * error * dt_s, 0.0, 1.0)
         self._duty = clip(self._integral + 1.5 * error, 0.0, 1.0)
 

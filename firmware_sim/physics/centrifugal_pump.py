@@ -71,7 +71,8 @@ class CentrifugalPump(Machine):
     def step_responses(self, dt_s: float, drivers: dict[str, float], mode: int) -> dict[str, float]:
         """Hydraulics first, then the drive's regulation, then heat."""
         out = self._hydraulics(dt_s, drivers, mode)
-        self._regulate(dt_s, drivers["pressure_setpoint_bar"] - out["discharge_pressure_bar"], mode)
+        wanted = drivers["pressure_setpoint_bar"] - 0.5 * self.defect("creeping_offset")
+        self._regulate(dt_s, wanted - out["discharge_pressure_bar"], mode)
         self._heat(dt_s, drivers["ambient_temperature_c"], out["motor_current_a"])
         out["flow_m3h"] *= 1.0 + 0.14 * self.level("flow_sensor_drift")
         out["motor_temperature_c"] = self._motor_c
@@ -99,7 +100,9 @@ class CentrifugalPump(Machine):
         wear = self.level("bearing_wear")
         shaft_kw = flow * head / 36.0 / 0.70 + (1.0 + 0.15 * wear) * speed**3
         current = 1.83 * shaft_kw * (1.0 + 0.18 * self.level("firmware_bug")) + 1.5 * speed
-        vibration = 1.3 * speed * speed + 2.2 * wear + 3.0 * vapour + 1.6 * air
+        hunting = self.defect("hunting")
+        current *= 1.0 + 0.08 * hunting
+        vibration = 1.3 * speed * speed + 2.2 * wear + 3.0 * vapour + 1.6 * air + hunting
         return {
             "speed_rpm": speed * RATED_RPM,
             "flow_m3h": flow,

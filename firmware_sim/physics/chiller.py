@@ -82,6 +82,7 @@ class Chiller(Machine):
         self._return_c = lag(self._return_c, warmed, dt_s, 15.0)
         self._valve(dt_s, cooling)
         setpoint = drivers["supply_setpoint_c"] + self.settings["supply_offset_k"]
+        setpoint += 1.5 * self.defect("creeping_offset")
         self._regulate(dt_s, setpoint, mode)
         return {
             "supply_temperature_c": self._supply_c,
@@ -101,7 +102,8 @@ class Chiller(Machine):
         cold, hot = self._evaporating_c, self._condensing_c
         full = CAPACITY_KW * (1.0 + 0.03 * (cold - 3.0)) * (1.0 - 0.008 * (hot - 44.0))
         cooling = 0.0 if mode == OFF else self._capacity * full * (1.0 - 0.12 * leak)
-        efficiency = CARNOT_SHARE * (cold + 273.0) / max(10.0, hot - cold)
+        hunting = self.defect("hunting")
+        efficiency = CARNOT_SHARE * (cold + 273.0) / max(10.0, hot - cold) * (1.0 - 0.10 * hunting)
         power = cooling / efficiency
         starved = max(0.0, self._superheat_k - 6.0)
         self._evaporating_c = lag(cold, self._supply_c - cooling / 23.0 - 0.35 * starved, dt_s, 8.0)
@@ -114,7 +116,7 @@ class Chiller(Machine):
         condensing = ambient_c + (cooling + power) / condenser_kw_per_k
         self._condensing_c = lag(hot, condensing, dt_s, 20.0)
         hot_gas = self._condensing_c + 18.0 + 1.3 * self._superheat_k
-        hot_gas -= 4.0 * self.level("liquid_floodback")
+        hot_gas += 5.0 * hunting - 4.0 * self.level("liquid_floodback")
         self._hot_gas_c = lag(self._hot_gas_c, hot_gas, dt_s, 30.0)
         return cooling, power
 

@@ -11,7 +11,14 @@ from typing import ClassVar
 
 from contract.errors import Refused
 from contract.firmware import version_number
-from firmware_sim.faults import CATALOGUE, LINK_FAULTS, Episode, FaultModel
+from firmware_sim.faults import (
+    CATALOGUE,
+    DEFECT_FADE_S,
+    DEFECT_RAMP_S,
+    LINK_FAULTS,
+    Episode,
+    FaultModel,
+)
 from firmware_sim.physics.dynamics import Sensor, Wander, ramp
 
 OFF, STARTING, RUN, ECO = 0, 1, 2, 3
@@ -42,6 +49,7 @@ class Machine(ABC):
         self.defects = tuple(sorted(model.defect for model in models if model.defect))
         self.episodes: list[Episode] = []
         self.levels: dict[str, float] = {}
+        self._defect_levels = dict.fromkeys(DEFECT_RAMP_S, 0.0)
         self._active: dict[str, Episode] = {}
         self._drifting: dict[str, FaultModel] = {}
         self._suppressed_until_ns = 0
@@ -81,6 +89,7 @@ class Machine(ABC):
         self.now_ns = time_ns
         self._step_boot(dt_s)
         self._step_faults(dt_s)
+        self._step_defects(dt_s)
         mode = self._step_mode(dt_s)
         drivers = self.step_drivers(dt_s, time_ns, mode)
         truth = self.step_responses(dt_s, drivers, mode)
@@ -186,6 +195,10 @@ class Machine(ABC):
         """Return how far a fault has come, 0 to 1."""
         return self.levels.get(fault, 0.0)
 
+    def defect(self, name: str) -> float:
+        """Return how far a defect that the running release brought has come, 0 to 1."""
+        return self._defect_levels[name]
+
     def freeze(self, fault: str, signal: str, value: float) -> float:
         """Return the value, or, under the fault, the one that it had when the fault began."""
         if self.level(fault) <= 0:
@@ -250,6 +263,11 @@ class Machine(ABC):
                 self.levels[fault] = max(0.0, self.levels[fault] - dt_s / model.fade_s)
             if fault not in self._active and self.levels[fault] <= 0:
                 del self.levels[fault]
+
+    def _step_defects(self, dt_s: float) -> None:
+        for name, ramp_s in DEFECT_RAMP_S.items():
+            target, span_s = (1.0, ramp_s) if name in self.defects else (0.0, DEFECT_FADE_S)
+            self._defect_levels[name] = ramp(self._defect_levels[name], target, dt_s / span_s)
 
     def _step_hold(self, fault: str, model: FaultModel, dt_s: float) -> None:
         held = self.settings["mode_request"] == model.hold_mode

@@ -104,13 +104,16 @@ class Unit:
 class Bootloader:
     """The update block of a unit, as `contract.firmware` describes it."""
 
-    def __init__(self, unit: Unit, machine: machines.MachineType) -> None:
+    def __init__(self, unit: Unit, machine: machines.MachineType, hardware: int = 1) -> None:
         assert machine.firmware_block is not None
         self.unit, self.machine, self.block = unit, machine, machine.firmware_block
         self.holding = unit.tables[RegisterKind.HOLDING]
         for at in range(firmware.BLOCK_WORDS):
             self.holding[self.block + at] = 0
+        self.holding[self.block + firmware.BLOCK_HARDWARE] = hardware
         self.image = b""
+        self.replaced = 0
+        """Version number that ran before the last update, while it can be gone back to."""
         self.works = True
         """Whether the new image runs properly; if not, the trial shows the old version."""
         unit.on_write = self.on_write
@@ -141,18 +144,35 @@ class Bootloader:
             case UpdateControl.BOOT_TRIAL:
                 self.become(UpdateState.TRIAL)
                 if self.works:
+                    self.replaced = self.version()
                     self.show_version(self.long(firmware.BLOCK_VERSION))
                 else:
                     self.become(UpdateState.FELL_BACK)
             case UpdateControl.CONFIRM:
                 self.become(UpdateState.CONFIRMED)
+            case UpdateControl.REVERT if self.replaced:
+                self.show_version(self.replaced)
+                self.replaced = 0
+                self.become(UpdateState.REVERTED)
+            case UpdateControl.REVERT:
+                self.become(UpdateState.REJECTED)
+
+    def version(self) -> int:
+        register = self._version_register()
+        table = self.unit.tables[register.register]
+        words = [table[register.address + i] for i in range(register.words)]
+        return int(decode.value(register, words) or 0)
 
     def show_version(self, number: int) -> None:
+        register = self._version_register()
+        words = decode.encode(register, number)
+        self.unit.tables[register.register].update(enumerate(words, register.address))
+
+    def _version_register(self) -> machines.Register:
         signal = self.machine.signal(self.machine.firmware_signal or "")
         assert signal is not None
         assert signal.modbus is not None
-        words = decode.encode(signal.modbus, number)
-        self.unit.tables[signal.modbus.register].update(enumerate(words, signal.modbus.address))
+        return signal.modbus
 
 
 @dataclass

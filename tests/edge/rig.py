@@ -11,7 +11,7 @@ from pathlib import Path
 
 from contract import codec, machines, timescale
 from contract.commands import Command, Precondition
-from contract.firmware import Release
+from contract.firmware import ReleaseRef
 from contract.telemetry import TelemetryBatch
 from edge import agent
 from edge.adapters.clock import Clock
@@ -43,7 +43,7 @@ class Rig:
     units: dict[int, plant.Unit]
     plant: plant.Plant
     gateway: gateway.Gateway
-    trusted_key: str = ""
+    trusted_root: Path | None = None
     timeout_s: float = 2.0
     number: int = field(default_factory=lambda: next(_numbers))
     speed: int = SPEED
@@ -67,7 +67,7 @@ class Rig:
             site=gateway.SITE,
             timescale=self.scale,
             data_dir=self.folder / "data",
-            trusted_key=self.trusted_key,
+            trusted_root=self.trusted_root,
             spool_max_bytes=1_000_000,
             broker=BrokerConfig(
                 url=self.broker.url,
@@ -123,7 +123,7 @@ class Rig:
         argument: float | None = None,
         lifetime_s: float = 300,
         precondition: Precondition | None = None,
-        release: Release | None = None,
+        release: ReleaseRef | None = None,
     ) -> Command:
         now_ns = self.now_ns()
         return Command(

@@ -71,7 +71,7 @@ def test_the_environment_overrides_the_file(
         ('device = "pump-1"', 'device = "Pump 1"', "cannot name a site or device"),
         ("mqtt://127", "http://127", "mqtt://host:1883"),
         ('site = "north"', 'site = "north"\ntimescale = "fast"', "SPEED@ORIGIN_NS"),
-        ('site = "north"', 'site = "north"\ntrusted_key = "00"', "trusted_key"),
+        ('site = "north"', 'site = "north"\ntrusted_root = 5', "trusted_root"),
         ('site = "north"', 'site = "north"\nspool_max_bytes = 5', "spool_max_bytes"),
         ('site = "north"', 'site = "north"\ncolour = "red"', "colour"),
         ('site = "north"', "site = north", "not TOML"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contract import machines
 from contract.commands import Answer, AnswerStatus, Command, Precondition
-from contract.firmware import Release
+from contract.firmware import ReleaseRef
 from contract.machines import Confirm
 from edge.core import orders
 
@@ -20,7 +20,7 @@ def command(
     argument: float | None = 50.0,
     expires_ns: int = NOW + MINUTE,
     precondition: Precondition | None = None,
-    release: Release | None = None,
+    release: ReleaseRef | None = None,
 ) -> Command:
     return Command(
         id="c1",
@@ -33,14 +33,8 @@ def command(
     )
 
 
-def release(machine_type: str = "centrifugal_pump") -> Release:
-    return Release(
-        machine_type=machine_type,
-        version="1.2.3",
-        size_bytes=10,
-        sha256="0" * 64,
-        signature="0" * 128,
-    )
+def release(machine_type: str = "centrifugal_pump") -> ReleaseRef:
+    return ReleaseRef(machine_type=machine_type, version="1.2.3", repository="http://gateway")
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
@@ -84,6 +78,8 @@ def test_a_known_id_gets_its_old_answer_whatever_else_it_says(
         (command(precondition=Precondition(signal="mood")), "no signal mood"),
         (command("update_firmware", None), "without a release"),
         (command("update_firmware", None, release=release("chiller")), "for chiller"),
+        (command("revert_firmware", None), "without a release"),
+        (command("revert_firmware", None, release=release("chiller")), "for chiller"),
     ],
 )
 def test_what_the_machine_type_does_not_know_is_refused(asked: Command, why: str) -> None:
@@ -109,6 +105,9 @@ def test_each_kind_of_command_has_its_plan() -> None:
     install = orders.decide(command("update_firmware", None, release=release()), PUMP, None, NOW)
     assert isinstance(install, orders.Execute)
     assert install.plan == orders.Install(release(), 1000)
+    revert = orders.decide(command("revert_firmware", None, release=release()), PUMP, None, NOW)
+    assert isinstance(revert, orders.Execute)
+    assert revert.plan == orders.Revert("1.2.3", 1000)
 
 
 @pytest.mark.parametrize(

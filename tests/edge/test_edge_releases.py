@@ -1,61 +1,187 @@
-"""Firmware images come whole, signed, and within bounds, or not at all."""
+"""Releases come whole, signed, fresh and within bounds, or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from msgspec.structs import replace
 
-from contract.errors import Refused
+from contract import timescale
+from contract.errors import Malformed, Refused
 from edge.adapters import releases
-from tests.edge.images import IMAGE, PUBLIC, serving
+from edge.adapters.clock import Clock
+from edge.adapters.releases import NotFetched, Releases
+from tests.edge import repo as repos
+from tests.edge.repo import IMAGE, Repo, Server, ref
+
+DAY_S = 86400.0
+
+
+class SetClock(Clock):
+    """A computer's clock that has been set wrong."""
+
+    ahead_s = 0.0
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self.ahead_s
+
+
+@pytest.fixture
+def repo() -> Repo:
+    made = Repo()
+    made.add("1.4.0")
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def server(repo: Repo) -> Iterator[Server]:
+    with repos.serving(repo) as serving:
+        yield serving
+
+
+def agent(folder: Path, repo: Repo, clock: Clock | None = None) -> Releases:
+    """Start an agent's releases; what lies in the folder is from its last life."""
+    root = repos.root_file(folder, repo)
+    return Releases(root, folder / "tuf", clock or Clock(timescale.parse("")))
+
+
+async def test_a_release_is_verified_and_comes_with_its_image(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    repo.add("1.5.0", b"new", hardware=[2, 3], min_version="1.4.0", cures=["firmware_bug"])
+    repo.publish()
+    got = await agent(tmp_path, repo).fetch(ref(server, "1.5.0"))
+    assert got.image == b"new"
+    assert (got.release.version, got.release.hardware) == ("1.5.0", [2, 3])
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-async def test_a_download_that_breaks_off_is_taken_up_again(ranges: bool) -> None:
-    with serving() as (server, release):
-        server.breaks, server.ranges = 2, ranges
-        assert await releases.fetch(release, PUBLIC) == IMAGE
-        assert server.requests == ["", "bytes=5120-", f"bytes={7680 if ranges else 5120}-"]
+async def test_a_download_that_breaks_off_is_taken_up_again(
+    tmp_path: Path, repo: Repo, server: Server, ranges: bool
+) -> None:
+    server.breaks, server.ranges = 2, ranges
+    assert (await agent(tmp_path, repo).fetch(ref(server))).image == IMAGE
+    assert server.images() == ["", "bytes=5120-", f"bytes={7680 if ranges else 5120}-"]
 
 
-async def test_a_download_that_keeps_breaking_off_is_given_up() -> None:
-    with serving() as (server, release):
-        server.breaks, server.ranges = 99, False
-        with pytest.raises(releases.NotFetched):
-            await releases.fetch(release, PUBLIC)
-        assert len(server.requests) == releases.ATTEMPTS_MAX
+async def test_a_download_goes_on_after_the_agent_was_started_again(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    server.breaks = releases_attempts = 4
+    with pytest.raises(NotFetched, match="could not be fetched"):
+        await agent(tmp_path, repo).fetch(ref(server))
+    assert len(server.images()) == releases_attempts
+    assert (await agent(tmp_path, repo).fetch(ref(server))).image == IMAGE
+    assert server.images()[-1] == "bytes=9600-"
+    assert (await agent(tmp_path, repo).fetch(ref(server))).image == IMAGE
+    assert len(server.images()) == 5, "what lies on the disk is not asked for again"
 
 
-async def test_an_image_that_is_not_the_signed_one_is_refused() -> None:
-    with serving() as (server, release):
-        server.body = IMAGE[:-1] + b"?"
-        with pytest.raises(Refused, match="hash"):
-            await releases.fetch(release, PUBLIC)
+async def test_a_spoilt_part_on_the_disk_is_thrown_away(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    await agent(tmp_path, repo).fetch(ref(server))
+    (kept,) = (tmp_path / "tuf" / "images").iterdir()
+    for spoilt in (b"?" * 100, b"?" * len(IMAGE), IMAGE + b"?"):
+        kept.write_bytes(spoilt)
+        assert (await agent(tmp_path, repo).fetch(ref(server))).image == IMAGE
 
 
-async def test_an_endless_image_is_cut_off() -> None:
-    with serving() as (server, release):
-        server.body = IMAGE * 100
-        with pytest.raises(Refused, match="larger"):
-            await releases.fetch(release, PUBLIC)
+async def test_only_a_few_images_stay_on_the_disk(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    for number in range(12):
+        repo.add(f"2.0.{number}", b"%d" % number)
+    repo.publish()
+    fetching = agent(tmp_path, repo)
+    for number in range(12):
+        await fetching.fetch(ref(server, f"2.0.{number}"))
+    assert len(list((tmp_path / "tuf" / "images").iterdir())) == 8
 
 
-async def test_a_stranger_cannot_sign() -> None:
-    stranger = Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex()
-    with serving() as (_, release), pytest.raises(Refused, match="not signed"):
-        await releases.fetch(release, stranger)
+async def test_without_a_root_or_a_web_address_nothing_is_fetched(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    untrusting = Releases(None, tmp_path, Clock(timescale.parse("")))
+    with pytest.raises(Refused, match="trusted_root"):
+        await untrusting.fetch(ref(server))
+    trusting = agent(tmp_path, repo)
+    for address in ("file:///etc/passwd", "http://", "repository", ""):
+        bad = repos.ReleaseRef(machine_type=repos.PUMP, version="1.4.0", repository=address)
+        with pytest.raises(Refused, match="no http"):
+            await trusting.fetch(bad)
+    assert server.requests == []
 
 
-async def test_without_a_trusted_key_or_a_web_address_nothing_is_fetched() -> None:
-    with serving() as (server, release):
-        with pytest.raises(Refused, match="trusted_key"):
-            await releases.fetch(release, "")
-        with pytest.raises(Refused, match="not http"):
-            await releases.fetch(replace(release, url="file:///etc/passwd"), PUBLIC)
-        assert server.requests == []
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"nonsense", "no TUF metadata"),
+        (b"timestamp", "is timestamp metadata"),
+        (b"unsigned", "0 of 1 signatures"),
+    ],
+)
+def test_a_root_that_is_none_ends_the_start(
+    tmp_path: Path, repo: Repo, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "root.json"
+    if content == b"timestamp":
+        content = repo.files["/metadata/timestamp.json"]
+    if content == b"unsigned":
+        repo.publish_root(signers=[])
+        content = repo.files["/metadata/2.root.json"]
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Malformed, match=said) as caught:
+        Releases(file, tmp_path, Clock(timescale.parse("")))
+    assert "trusted_root must be" in str(caught.value)
 
 
-async def test_a_server_that_is_away_is_reported() -> None:
-    with serving() as (_, release):
-        pass
-    with pytest.raises(releases.NotFetched, match="could not be fetched"):
-        await releases.fetch(release, PUBLIC)
+async def test_a_server_that_is_away_is_reported(tmp_path: Path, repo: Repo) -> None:
+    with repos.serving(repo) as server:
+        gone = ref(server)
+    with pytest.raises(NotFetched, match="cannot be reached"):
+        await agent(tmp_path, repo).fetch(gone)
+
+
+@pytest.mark.parametrize("slow", ["timestamp", "/targets/"])
+async def test_a_server_that_trickles_is_given_up(
+    tmp_path: Path, repo: Repo, server: Server, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "METADATA_S", 0.5)
+    monkeypatch.setattr(releases, "IMAGE_S", 0.5)
+    server.trickle = slow
+    with pytest.raises(NotFetched, match="too slowly"):
+        await agent(tmp_path, repo).fetch(ref(server))
+
+
+async def test_a_clock_that_is_set_back_makes_nothing_fresh(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    clock = SetClock(timescale.parse(""))
+    await agent(tmp_path, repo, clock).fetch(ref(server))
+    # Weeks pass, python-tuf's own clock with them; then the agent's computer loses its battery.
+    (tmp_path / "tuf" / "seen_s").write_text(f"{clock.wall_s() + 20 * DAY_S:.0f}")
+    with pytest.raises(Refused, match="clock has been set back"):
+        await agent(tmp_path, repo, clock).fetch(ref(server))
+    repo.publish(days=25)
+    await agent(tmp_path, repo, clock).fetch(ref(server))
+
+
+async def test_the_latest_time_of_a_good_look_is_remembered(
+    tmp_path: Path, repo: Repo, server: Server
+) -> None:
+    clock = SetClock(timescale.parse(""))
+    clock.ahead_s = 0.9 * DAY_S
+    await agent(tmp_path, repo, clock).fetch(ref(server))
+    clock.ahead_s = 0.0
+    repo.publish(days=0.5)
+    with pytest.raises(Refused, match="timestamp metadata had expired"):
+        await agent(tmp_path, repo, clock).fetch(ref(server))
+
+
+async def test_a_disk_that_refuses_is_said(tmp_path: Path, repo: Repo, server: Server) -> None:
+    (tmp_path / "tuf").write_text("in the way")
+    with pytest.raises(NotFetched, match="the disk refuses"):
+        await agent(tmp_path, repo).fetch(ref(server))

@@ -102,7 +102,7 @@ def refused(release: firmware.Release, image: bytes, trust: Trust = TRUST) -> st
     ]
     block[firmware.BLOCK_SIGNATURE : firmware.BLOCK_DATA] = words(bytes.fromhex(release.signature))
     ready = Loader(slots=loader.slots, state=UpdateState.RECEIVING, received=image)
-    after = bootloader.order(ready, block, trust)
+    after = bootloader.order(ready, block, trust, 0)
     assert after.state is UpdateState.REJECTED
     assert after.slots == loader.slots
     return after.reason
@@ -136,7 +136,7 @@ def test_nothing_unsigned_ever_runs(steps: list[tuple[int | str, list[int]]]) ->
         if what == "boot":
             loader = bootloader.boot(loader, 0)
         else:
-            loader = bootloader.order(loader, [int(what), *block[1:]], TRUST)
+            loader = bootloader.order(loader, [int(what), *block[1:]], TRUST, 0)
         assert bootloader.running(loader).version == "1.0.0"
         assert loader.slots == (images.factory(PUMP), b"")
 
@@ -144,7 +144,7 @@ def test_nothing_unsigned_ever_runs(steps: list[tuple[int | str, list[int]]]) ->
 def test_confirm_without_a_trial_changes_nothing() -> None:
     loader = Loader(slots=(images.factory(PUMP), b""), state=UpdateState.VERIFIED)
     block = [int(UpdateControl.CONFIRM), *[0] * (firmware.BLOCK_WORDS - 1)]
-    assert bootloader.order(loader, block, TRUST) == loader
+    assert bootloader.order(loader, block, TRUST, 0) == loader
 
 
 def test_a_damaged_slot_file_is_named(tmp_path: Path) -> None:
