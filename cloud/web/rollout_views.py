@@ -133,7 +133,7 @@ class RolloutViews:
         rest = [u for u in fit if u.device > after]
         return UpdatePage(
             total=len(fit),
-            updates=[update_view(rollout, u) for u in rest[:limit]],
+            updates=[update_view(u, looks_of(rollout)) for u in rest[:limit]],
             after=rest[limit - 1].device if len(rest) > limit else None,
         )
 
@@ -149,7 +149,7 @@ class RolloutViews:
             found = self._rollouts.one(number)
             if found is not None:
                 rollout, parts = found
-                updates += [update_view(rollout, u) for u in parts if u.device == device]
+                updates += [update_view(u, looks_of(rollout)) for u in parts if u.device == device]
         return DeviceView(**asdict(record), updates=updates)
 
     def audit(
@@ -213,8 +213,13 @@ def funnel(rollout: Rollout, updates: list[Update]) -> list[StageView]:
     ]
 
 
-def update_view(rollout: Rollout, update: Update) -> UpdateView:
-    """Return one machine's part."""
+def looks_of(rollout: Rollout) -> int:
+    """Return how often each machine of a rollout is compared with the others."""
+    return len(rollout.order.policy.gate.looks)
+
+
+def update_view(update: Update, looks: int) -> UpdateView:
+    """Return one machine's part; so many looks at its health are planned."""
     return UpdateView(
         rollout=update.number,
         device=update.device,
@@ -237,17 +242,16 @@ def update_view(rollout: Rollout, update: Update) -> UpdateView:
         watched_ns=update.watched_ns,
         looks=len(update.looks),
         harm=update.harm,
-        health_text=_health_text(rollout, update),
+        health_text=_health_text(update, looks),
         timed_out=update.timed_out,
     )
 
 
-def _health_text(rollout: Rollout, update: Update) -> str:
+def _health_text(update: Update, looks: int) -> str:
     if update.harm:
         return update.harm
     if not update.watched_ns:
         return ""
-    looks = len(rollout.order.policy.gate.looks)
     return f"{len(update.looks)} of {looks} comparisons made"
 
 
@@ -330,6 +334,9 @@ def next_text(rollout: Rollout, updates: list[Update]) -> str:
         Phase.RUNNING: _running_text(rollout),
         Phase.PAUSED: "No machine is begun until a person resumes it; those under way go on.",
         Phase.STOPPING: f"What is under way is called back; going back: {reverting}.",
+        Phase.CANCELLING: (
+            "What is offered is called back; what runs the release already is watched to the end."
+        ),
         Phase.STOPPED: f"It was stopped. Went back: {reverted}; left with {version}: {runs}.",
         Phase.CANCELED: f"A person ended it. Left with {version}: {runs}.",
         Phase.FINISHED: f"It is done. Now with {version}: {runs}; not brought so far: {missed}.",

@@ -2,7 +2,9 @@
 
 import re
 
-from cloud.core.rollout_states import Phase, Report, Stage, StopKind, UpdatePhase
+import msgspec
+
+from cloud.core.rollout_states import Phase, Report, Stage, StopKind, UpdatePhase, Window
 from contract.errors import Malformed
 
 PHASE = {
@@ -11,6 +13,7 @@ PHASE = {
     Phase.RUNNING: "Running",
     Phase.PAUSED: "Paused",
     Phase.STOPPING: "Stopping",
+    Phase.CANCELLING: "Being cancelled",
     Phase.STOPPED: "Stopped",
     Phase.CANCELED: "Cancelled",
     Phase.FINISHED: "Finished",
@@ -95,6 +98,19 @@ def _stage(part: str, soak_s: float) -> Stage:
     if number != int(number) or not 1 <= number <= 100_000:
         raise Malformed(f"stage {part!r}: machines are a whole number from 1 to 100000")
     return Stage(count=int(number), soak_s=soak_s)
+
+
+def window(start: str, hours: str, timezone: str) -> Window:
+    """Read a maintenance window; whether its time zone exists is for the rules to say.
+
+    Raises:
+        Malformed: the hours are no number, or a part is out of bounds.
+    """
+    try:
+        asked = {"start": start, "hours": float(hours), "timezone": timezone}
+        return msgspec.convert(asked, Window)
+    except ValueError as error:  # msgspec's is one
+        raise Malformed(f"maintenance window: {error}") from error
 
 
 def stage(found: Stage) -> str:

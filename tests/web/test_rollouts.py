@@ -8,8 +8,9 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from cloud.core.rollout_states import Phase, UpdatePhase
+from cloud.core.rollout_states import Phase, Report, StopKind, UpdatePhase
 from cloud.web import guard, problems, rollout_views, rollout_words, rollouts
 from contract.errors import Malformed
 from tests.web.fixture_rollouts import HOSTILE_DEVICE, PUMP, MemoryRollouts, build
@@ -272,6 +273,16 @@ async def test_a_machine_leaves_quarantine_by_a_person(api: Client) -> None:
 async def test_a_machine_tells_its_updates(api: Client) -> None:
     found = (await api.get("/api/devices/pump-2")).json()
     assert [(u["rollout"], u["device"]) for u in found["updates"]] == [(3, "pump-2")]
+
+
+def test_there_are_words_for_everything(memory: MemoryRollouts) -> None:
+    assert set(rollout_words.PHASE) == set(Phase)
+    assert set(rollout_words.UPDATE) == set(rollout_views.URGENCY) == set(UpdatePhase)
+    assert set(rollout_words.REPORT) == set(Report)
+    assert set(rollout_words.STOP) == set(StopKind)
+    found, updates = memory.found[3]
+    for phase in Phase:
+        assert rollout_views.next_text(replace(found, phase=phase), list(updates.values()))
 
 
 def test_the_schema_of_an_order_stands_on_its_own(memory: MemoryRollouts) -> None:

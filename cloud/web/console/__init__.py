@@ -1,7 +1,20 @@
 """The live console for the service centre: pages that follow the fleet as it changes."""
 
-from cloud.web.console import case, fleet, machine, quarantine, tickets
+from cloud.web.console import (
+    audit,
+    case,
+    fleet,
+    machine,
+    quarantine,
+    releases,
+    rollout,
+    rollout_new,
+    rollouts,
+    tickets,
+)
 from cloud.web.ports import Desk
+from cloud.web.rollout_ports import Rollouts
+from cloud.web.rollout_views import RolloutViews
 from cloud.web.views import Views
 
 FAVICON = (
@@ -12,7 +25,14 @@ FAVICON = (
 )
 
 
-def install(desk: Desk, views: Views) -> None:
+def install(desk: Desk, views: Views, service: Rollouts) -> None:
     """Register all pages."""
-    for page in (fleet, machine, case, tickets, quarantine):
+    for page in (fleet, case, tickets, quarantine):
         page.install(desk, views)
+    of_rollouts = RolloutViews(service)
+    machine.install(desk, views, service, of_rollouts)
+    releases.install(desk, service)
+    rollouts.install(desk, of_rollouts)
+    rollout_new.install(desk, service)  # before the page whose address takes any number
+    rollout.install(desk, of_rollouts, service)
+    audit.install(desk, of_rollouts)

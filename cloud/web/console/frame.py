@@ -17,7 +17,14 @@ PRIMARY = "#2f8fa8"
 """Of checkboxes and fields; reads well on light and on dark."""
 BEAT_S = 1.0
 """Wall seconds between live updates."""
-PAGES = {"/": "Fleet", "/tickets": "Tickets", "/quarantine": "Quarantine"}
+PAGES = {
+    "/": "Fleet",
+    "/tickets": "Tickets",
+    "/rollouts": "Rollouts",
+    "/releases": "Releases",
+    "/quarantine": "Quarantine",
+    "/audit": "Audit",
+}
 
 T = TypeVar("T")
 

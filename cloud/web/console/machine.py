@@ -6,6 +6,7 @@ from nicegui.element import Element
 from cloud.web import words
 from cloud.web.console import charts
 from cloud.web.console.charts import Area, Mark, Track
+from cloud.web.console.firmware import Firmware
 from cloud.web.console.frame import frame, live, load, not_found
 from cloud.web.console.parts import (
     PHASE_TONE,
@@ -21,6 +22,8 @@ from cloud.web.console.parts import (
     table,
 )
 from cloud.web.ports import Desk
+from cloud.web.rollout_ports import Rollouts
+from cloud.web.rollout_views import RolloutViews
 from cloud.web.schemas import CaseBrief, Machine, SignalView, Telemetry
 from cloud.web.views import Views
 from contract.machines import Role
@@ -31,7 +34,7 @@ SPANS = {"15 min": 900, "1 h": 3600, "6 h": 6 * 3600, "24 h": 24 * 3600}
 CHARTED = (Role.RESPONSE, Role.DRIVER, Role.MODE)
 
 
-def install(desk: Desk, views: Views) -> None:
+def install(desk: Desk, views: Views, rollouts: Rollouts, of_rollouts: RolloutViews) -> None:
     """Register the page."""
 
     @ui.page("/machines/{device}")
@@ -44,6 +47,7 @@ def install(desk: Desk, views: Views) -> None:
             ui.page_title(f"{machine.title} · Farfix")
             head = _Head(machine)
             plots = _Plots(desk, views, machine)
+            Firmware(desk, of_rollouts, rollouts, device)
             _registers(machine)
             with box("card"):
                 Text("Cases", tag="h2").style("margin-bottom: 8px")

@@ -1,0 +1,104 @@
+"""The firmware of one machine: what it runs, its updates, how it fetches them, its quarantine."""
+
+from nicegui import ui
+
+from cloud.web import words
+from cloud.web.console.frame import live, load
+from cloud.web.console.parts import Section, Text, box, dot, link, pill, table
+from cloud.web.console.rollout_parts import UPDATE_TONE, ask, button
+from cloud.web.ports import Desk
+from cloud.web.rollout_ports import Rollouts
+from cloud.web.rollout_schemas import DeviceView, UpdateView
+from cloud.web.rollout_views import RolloutViews
+
+EVERY_S = 3.0
+
+
+class Firmware:
+    """The section of a machine's page."""
+
+    def __init__(self, desk: Desk, views: RolloutViews, rollouts: Rollouts, device: str) -> None:
+        self._desk, self._views, self._rollouts, self._device = desk, views, rollouts, device
+        self._host = box("host")
+        self._quarantine = Section(box("stack"))
+        with box("card stack stack-l") as self._card:
+            Text("Firmware", tag="h2")
+            self._facts = Section(box("facts"))
+            self._updates = Section(box())
+            self._attributes = Section(box("stack"))
+        self._card.set_visibility(False)
+        live(self.refresh, EVERY_S, at_once=True)
+
+    async def refresh(self) -> None:
+        """Read the record anew."""
+        found = await load(lambda: self._views.device(self._device))
+        self._card.set_visibility(found is not None)
+        if found is None:
+            return
+        now_ns, live_now = self._desk.now_ns(), self._desk.live(self._device)
+        shown = {
+            "Version": (live_now.firmware if live_now else "") or words.NONE,
+            "Hardware revision": str(found.hardware or words.NONE),
+            "Token for DDI": "issued" if found.has_token else "none",
+            "Last asked over DDI": words.NONE
+            if found.last_poll_ns is None
+            else words.ago(found.last_poll_ns, now_ns),
+            "Failed one after the other": str(found.failures),
+        }
+        self._facts.show(tuple(shown.values()), lambda: _facts(shown))
+        self._updates.show(repr(found.updates), lambda: _updates(found.updates))
+        said = tuple(sorted(found.attributes.items()))
+        self._attributes.show(said, lambda: _attributes(said))
+        self._quarantine.show(found.quarantined, lambda: self._build_quarantine(found))
+
+    def _build_quarantine(self, found: DeviceView) -> None:
+        if not found.quarantined:
+            return
+        with box("card next stopped").props('role="note"'):
+            with box("attempt next-text"):
+                dot("bad", "block")
+                with box():
+                    Text("In quarantine: it takes part in no rollout", tag="h2")
+                    Text(found.quarantined, "wrap")
+            with box("actions"):
+                button("Release", "lock_open", "btn-side", self._ask_release)
+
+    def _ask_release(self) -> None:
+        async def act(by: str, _why: str) -> None:
+            await self._rollouts.release_from_quarantine(self._device, by)
+            await self.refresh()
+
+        question = "Rollouts may begin it again. Look first at why its updates failed."
+        ask(self._host, f"Release: {self._device}", question, act, why_needed=False)
+
+
+def _facts(shown: dict[str, str]) -> None:
+    for name, text in shown.items():
+        with box("stack").style("gap: 0"):
+            Text(name, "fact-label")
+            Text(text, "fact-value num")
+
+
+def _updates(updates: list[UpdateView]) -> None:
+    if not updates:
+        Text("No rollout has had a part for it so far.", "muted")
+        return
+    for update in updates:
+        with box("case-row"):
+            with box("stack").style("gap: 0"):
+                link(f"Rollout {update.rollout}", f"/rollouts/{update.rollout}", "link num")
+                reason = update.harm or update.detail
+                if reason:
+                    Text(reason, "small muted wrap")
+            pill(*UPDATE_TONE[update.phase], update.phase_text)
+            moved = f"{update.from_version or words.NONE} to {update.version or words.NONE}"
+            when = f"{words.utc(update.entered_ns)} · " if update.entered_ns else ""
+            Text(f"{when}{moved}", "small muted num")
+
+
+def _attributes(said: tuple[tuple[str, str], ...]) -> None:
+    if not said:
+        return
+    title = f"What it says of itself ({len(said)})"
+    with ui.expansion(title).classes("full fold"), box("scroll"):
+        table(["Attribute", "Value"], list(said), mono={0, 1})

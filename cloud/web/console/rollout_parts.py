@@ -1,0 +1,154 @@
+"""Building blocks of the pages about rollouts."""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from nicegui import ui
+from nicegui.element import Element
+
+from cloud.core.rollout_states import Phase, UpdatePhase
+from cloud.web import rollout_words, words
+from cloud.web.console.decisions import NAME_MAX, WHY_MAX, attempt
+from cloud.web.console.parts import Text, box, link
+from cloud.web.rollout_schemas import AuditEntry
+
+PHASE_TONE: dict[str, tuple[str, str]] = {
+    Phase.PROPOSED: ("ask", "lightbulb"),
+    Phase.AWAITING_APPROVAL: ("ask", "back_hand"),
+    Phase.RUNNING: ("info", "rocket_launch"),
+    Phase.PAUSED: ("calm", "pause_circle"),
+    Phase.STOPPING: ("warn", "undo"),
+    Phase.CANCELLING: ("warn", "undo"),
+    Phase.STOPPED: ("bad", "front_hand"),
+    Phase.CANCELED: ("calm", "cancel"),
+    Phase.FINISHED: ("ok", "task_alt"),
+}
+UPDATE_TONE: dict[str, tuple[str, str]] = {
+    UpdatePhase.UPDATED: ("ok", "check_circle"),
+    UpdatePhase.WATCHING: ("ok", "monitor_heart"),
+    UpdatePhase.CHECKING: ("info", "troubleshoot"),
+    UpdatePhase.INSTALLING: ("info", "downloading"),
+    UpdatePhase.OFFERED: ("info", "outbox"),
+    UpdatePhase.WAITING: ("calm", "hourglass_empty"),
+    UpdatePhase.SKIPPED: ("calm", "block"),
+    UpdatePhase.CANCELED: ("calm", "cancel"),
+    UpdatePhase.CANCELLING: ("warn", "undo"),
+    UpdatePhase.REVERTING: ("warn", "undo"),
+    UpdatePhase.REVERTED: ("warn", "history"),
+    UpdatePhase.FAILED: ("bad", "error_outline"),
+    UpdatePhase.UNCLEAR: ("ask", "help_outline"),
+}
+"""In the order of the bars: what has the release, what is on its way, what has not, what ails."""
+SLIVER = 0.8
+"""Percent of a bar that even one machine among thousands gets, to be seen."""
+
+
+class Bar:
+    """One bar: how many machines stand in which phase, as colours, with the words below."""
+
+    def __init__(self, *, legend: bool = True) -> None:
+        self._segments: dict[str, Element] = {}
+        self._words: dict[str, tuple[Element, Text]] = {}
+        with box("bar").props('role="img"') as self._bar:
+            for phase in UPDATE_TONE:
+                self._segments[phase] = box(f"seg seg-{phase}")
+        if legend:
+            with box("bar-words num"):
+                for phase in UPDATE_TONE:
+                    with box("bar-word") as entry:
+                        box(f"swatch seg-{phase}")
+                        self._words[phase] = (entry, Text("", tag="span"))
+
+    def show(self, counts: dict[str, int]) -> None:
+        """Set the counts."""
+        present = {phase: counts[phase] for phase in UPDATE_TONE if counts.get(phase)}
+        total = sum(present.values())
+        told = [f"{count} {rollout_words.UPDATE[UpdatePhase(p)]}" for p, count in present.items()]
+        self._bar.props["aria-label"] = ", ".join(told) or "no machines"
+        wide = {p: max(100 * count / total, SLIVER) for p, count in present.items()}
+        for phase, segment in self._segments.items():
+            segment.style(f"width: {100 * wide.get(phase, 0) / (sum(wide.values()) or 1):.2f}%")
+        for phase, (entry, text) in self._words.items():
+            entry.set_visibility(phase in present)
+            text.text = f"{present.get(phase, 0)} {rollout_words.UPDATE[UpdatePhase(phase)]}"
+
+
+def machine_href(device: str) -> str:
+    """Return the address of a machine's page, whatever its name holds."""
+    return f"/machines/{quote(device, safe='')}"
+
+
+def machine_link(device: str, classes: str = "link wrap") -> Text:
+    """Return a link to a machine's page."""
+    return link(device, machine_href(device), classes)
+
+
+def button(label: str, icon: str, style: str, act: Callable[[], object]) -> ui.button:
+    """Return a button in the console's look."""
+    made = ui.button(label, icon=icon or None, color=None, on_click=act)
+    made.props("unelevated no-caps").classes(f"btn {style}")
+    return made
+
+
+def ask(
+    host: Element,
+    title: str,
+    question: str,
+    act: Callable[[str, str], Awaitable[object]],
+    *,
+    why_needed: bool,
+) -> None:
+    """Ask for a person's name and reason, then act; say so if it could not be done.
+
+    The dialog belongs to the host, which must outlive the button that opened it.
+    """
+    with host, ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
+        Text(title, tag="h2", classes="wrap")
+        Text(question, "muted wrap")
+        name = ui.input("Your name").props(f"outlined dense maxlength={NAME_MAX}")
+        label = "Reason" if why_needed else "Reason (optional)"
+        why = ui.input(label).props(f"outlined dense maxlength={WHY_MAX}")
+
+        async def confirm() -> None:
+            by, reason = (str(field.value or "").strip() for field in (name, why))
+            if not by or (why_needed and not reason):
+                ui.notify("Please give your name" + (" and a reason." if why_needed else "."))
+                return
+
+            async def done() -> None:
+                await act(by, reason)
+
+            if await attempt(done):
+                dialog.close()
+
+        with box("right-row"):
+            button("Back", "", "btn-side", dialog.close)
+            button(f"Yes, {title.split(':', maxsplit=1)[0].lower()}", "", "btn-main", confirm)
+    dialog.on("hide", dialog.delete)
+
+
+def audit_table(rows: list[AuditEntry], *, rollout_column: bool) -> None:
+    """Show lines of the audit log."""
+    heads = ["When", "Who", "What", "", "Machine"] + ["Rollout"] * rollout_column
+    with box("scroll"), box("grid audit", tag="table"):
+        with box(tag="thead"), box(tag="tr"):
+            for head in heads:
+                Text(head, tag="th")
+        with box(tag="tbody"):
+            for row in rows:
+                _audit_row(row, rollout_column=rollout_column)
+
+
+def _audit_row(row: AuditEntry, *, rollout_column: bool) -> None:
+    with box(tag="tr"):
+        Text(words.utc(row.at_ns), "num nowrap muted", tag="td")
+        Text(row.by, "wrap", tag="td")
+        Text(row.what, "nowrap", tag="td")
+        Text(row.text, "wrap audit-text", tag="td")
+        with box(tag="td"):
+            if row.device:
+                machine_link(row.device)
+        if rollout_column:
+            with box(tag="td"):
+                if row.rollout:
+                    link(f"{row.rollout}", f"/rollouts/{row.rollout}", "link num")
