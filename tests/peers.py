@@ -46,6 +46,13 @@ def program(name: str, package: str) -> str:
     return shutil.which(name, path=os.pathsep.join(places)) or missing(name, package)
 
 
+def swupdate() -> str:
+    """Return the path of swupdate, with what builds its bundles there too."""
+    for tool in ("openssl", "cpio"):
+        program(tool, tool)
+    return program("swupdate", "swupdate")
+
+
 def listens(port: int) -> bool:
     """Tell whether something accepts connections on a port of the loopback."""
     try:
