@@ -52,6 +52,8 @@ class Buckets:
         now = now_ns // BUCKET_NS
         self.advance(now)
         for board, mine, there in self._found(boards):
+            if not len(mine):
+                continue  # and it may be too narrow for our signals
             last_ns = board.last_ns[there]
             new = last_ns != self._last_ns[mine]
             at, row = mine[new], there[new]
