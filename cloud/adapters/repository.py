@@ -30,8 +30,8 @@ from contract.firmware import MAX_BUNDLE_BYTES, MAX_IMAGE_BYTES, Release, target
 log = logging.getLogger(__name__)
 
 ARTIFACT = re.compile(
-    rf"(?P<machine_type>{signed_metadata.MACHINE_TYPE.pattern})/(?P<sha256>[0-9a-f]{{64}})"
-    r"\.(?P<version>[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})\.(?P<ending>img|swu)"
+    rf"{signed_metadata.MACHINE_TYPE.pattern}/(?P<sha256>[0-9a-f]{{64}})"
+    r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.(?P<ending>img|swu)"
 )
 """An artifact's name in the repository: its target's path, with the hash before the file's name."""
 DIGESTS, RELEASED = "digests/", "released/"
@@ -150,17 +150,12 @@ class Repository:
             Refused: the file is not what its name says, or too much is kept.
             Unreachable: database or disk.
         """
-        name = ARTIFACT.fullmatch(path)
-        if name is None:
-            raise Malformed(
-                f"{path[:200]!r} is no name of an artifact: use "
-                "MACHINE_TYPE/SHA256.VERSION.img, or .swu"
-            )
+        named, longest = parse_name(path)
         if self._root is None:
             raise Refused(f"{self._trouble}, so no artifact is taken")
-        found, longest = digests(file), artifact_max_bytes(path)
-        if found.sha256 != name["sha256"]:
-            raise Refused(f"the file has SHA-256 {found.sha256}, its name says {name['sha256']}")
+        found = digests(file)
+        if found.sha256 != named:
+            raise Refused(f"the file has SHA-256 {found.sha256}, its name says {named}")
         if not 0 < file.stat().st_size <= longest:
             raise Refused(f"the file is empty or has more than {longest} bytes")
         with self._lock:
@@ -301,9 +296,19 @@ def artifact_name(release: Release) -> str:
     return f"{folder}/{release.sha256}.{name}"
 
 
-def artifact_max_bytes(name: str) -> int:
-    """Return how long an artifact of this name may be, in bytes."""
-    return MAX_IMAGE_BYTES if name.endswith(".img") else MAX_BUNDLE_BYTES
+def parse_name(name: str) -> tuple[str, int]:
+    """Return the SHA-256 in an artifact's name, and how many bytes such an artifact may have.
+
+    Raises:
+        Malformed: no such name.
+    """
+    found = ARTIFACT.fullmatch(name)
+    if found is None:
+        raise Malformed(
+            f"{name[:200]!r} is no name of an artifact: use "
+            "MACHINE_TYPE/SHA256.VERSION.img, or .swu"
+        )
+    return found["sha256"], MAX_IMAGE_BYTES if found["ending"] == "img" else MAX_BUNDLE_BYTES
 
 
 def _read_digests(row: bytes) -> Digests | None:

@@ -86,9 +86,9 @@ def verify(
         Refused: says which check failed and what to do.
     """
     try:
-        _unchanged(files, seen)
         at_hand = {**seen, **files}
         chain = _roots(at_hand, first_root)
+        _unchanged(files, seen)
         trusted = _follow(chain)
         trusted.reference_time = at
         _update_timestamp(trusted, at_hand, seen)

@@ -53,7 +53,8 @@ def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
     problems.install(app)
     desk, bearer = faces.desk, guard.bearer(token)
     app.include_router(api.routes(desk, Views(desk), bearer))
-    app.include_router(releases.routes(faces.rollouts, bearer))
+    incoming = config.data_dir / "artifacts" / "incoming"
+    app.include_router(releases.routes(faces.rollouts, bearer, incoming))
     app.include_router(rollouts.routes(faces.rollouts, bearer))
     app.include_router(ddi.routes(faces.ddi, config.base_url, config.ddi_poll_s))
     _operations(app, desk)

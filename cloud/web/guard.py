@@ -12,7 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cloud.web import problems
 
 MAX_BODY_BYTES = 256 * 1024
-"""Of one API request; a firmware image of 64 KiB in base64 fits."""
+"""Of one API request."""
+REPOSITORY = "/api/repository"
+"""What is put here or below is read by its route, with bounds of its own."""
 
 _bearer = HTTPBearer(
     auto_error=False, description="The gateway's API token (setting ``api_token_file``)."
@@ -52,7 +54,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body of an API request ahead, within bounds."""
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http" or not scope["path"].startswith("/api/") or _streamed(scope):
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
@@ -68,6 +70,12 @@ class BodyLimit:
             return messages.pop() if messages else await receive()
 
         await self._app(scope, replay, send)
+
+
+def _streamed(scope: Scope) -> bool:
+    """Tell a body that is read only after the token was looked at, piece by piece."""
+    path: str = scope["path"]
+    return scope["method"] == "PUT" and f"{path}/".startswith(f"{REPOSITORY}/")
 
 
 async def _read(receive: Receive) -> bytes | None:

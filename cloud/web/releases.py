@@ -1,120 +1,184 @@
-"""Firmware releases: taken in signed, given out to edge agents. No private key ever comes here."""
+"""The repository of releases over HTTP: signed metadata and artifacts in, and out to machines.
 
-import base64
-import binascii
-import re
+No private key ever comes here. What machines fetch needs no token: it is signed, and whoever has
+it can run it nowhere but on a machine that it is for.
+"""
+
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import Path as PathPart
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
+from cloud.adapters.repository import parse_name
+from cloud.core.published import Kept, RepositoryState
+from cloud.web import uploads
 from cloud.web.api import DENIED, PROBLEMS
-from cloud.web.guard import RequestBody
-from cloud.web.ports import Desk
-from cloud.web.schemas import ReleaseView
-from cloud.web.views import Views
-from contract import firmware
-from contract.errors import Malformed, Refused
-from contract.firmware import Release
+from cloud.web.downloads import FOREVER, Artifact
+from cloud.web.rollout_ports import Rollouts
+from cloud.web.schemas import ReleaseView, RepositoryView, RoleView
+from contract.errors import Malformed, Unreachable
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+METADATA_BYTES_MAX = 8 * 1024 * 1024
+"""Of one publication, as JSON."""
+UPLOADS_MAX = 4
+"""So many bodies are taken at the same time."""
+ROLES = ("root", "targets", "snapshot", "timestamp")
 
-
-class Upload(msgspec.Struct, frozen=True):
-    """What ``farfix release sign`` writes: the signed release and its image in base64."""
-
-    release: Release
-    image: str
+TargetName = Annotated[str, PathPart(max_length=200)]
+MetadataName = Annotated[str, PathPart(max_length=40)]
 
 
-def routes(
-    desk: Desk, views: Views, bearer: Callable[..., None], key: Ed25519PublicKey | None
-) -> APIRouter:
-    """Return the routes of releases; without the signing key's public half, uploads are refused."""
-    router = APIRouter(prefix="/api/releases", tags=["releases"], responses=PROBLEMS)
+class Publication(Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``farfix release publish`` hands in: metadata files as they are, by name."""
 
-    @router.get("", summary="All firmware releases")
-    def read_releases() -> list[ReleaseView]:
-        return views.releases()
+    metadata: dict[str, str]
+    by: Annotated[str, Meta(min_length=1, max_length=80)] = "publisher"
+    """For the audit log."""
 
-    @router.post(
-        "",
-        status_code=201,
-        summary="Add a signed firmware release",
-        description="Takes the file that `farfix release sign` writes. The signature is checked "
-        "with the public key in the gateway's settings, and again on the device.",
-        dependencies=[Depends(bearer)],
-        responses=DENIED,
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}}}},
-    )
-    def add_release(body: RequestBody) -> ReleaseView:
-        release, image = accept(body, desk, key)
-        desk.store.put_release(release, image)
-        return next(
-            view
-            for view in views.releases()
-            if (view.machine_type, view.version) == (release.machine_type, release.version)
-        )
 
-    @router.get(
-        "/{machine_type}/{version}/image",
-        summary="The image itself, whole or in ranges",
-        response_class=Response,
-    )
-    def read_image(
-        machine_type: Annotated[str, Path(max_length=64)],
-        version: Annotated[str, Path(max_length=11)],
-        request: Request,
-    ) -> Response:
-        image = desk.store.image(machine_type, version)
-        if image is None:
-            raise HTTPException(404, f"There is no release {version} for {machine_type!r}.")
-        return part(image, request.headers.get("range", ""))
+def routes(desk: Rollouts, bearer: Callable[..., None], incoming: Path) -> APIRouter:
+    """Return the routes of releases.
 
+    Args:
+        desk: the service.
+        bearer: asks for the token.
+        incoming: folder for uploads under way, on the disk where artifacts are kept.
+    """
+    router = APIRouter()
+    _reads(router, desk)
+    _writes(router, desk, bearer, incoming)
+    _for_machines(router, desk)
     return router
 
 
-def accept(body: bytes, desk: Desk, key: Ed25519PublicKey | None) -> tuple[Release, bytes]:
-    """Check an upload and return it.
+def _reads(router: APIRouter, desk: Rollouts) -> None:
+    @router.get("/api/releases", tags=["releases"], summary="All releases, the newest first")
+    def read_releases() -> list[ReleaseView]:
+        return [view(kept) for kept in desk.kept()]
 
-    Raises:
-        Malformed: no such upload, or for a machine type that cannot be updated.
-        Refused: hash or signature is wrong, or this gateway knows no key to check with.
-    """
-    try:
-        upload = msgspec.json.decode(body, type=Upload)
-        image = base64.b64decode(upload.image, validate=True)
-    except (msgspec.DecodeError, binascii.Error) as error:
-        raise Malformed(f"not a release as 'farfix release sign' writes it: {error}") from error
-    release = upload.release
-    machine_type = desk.machines.get(release.machine_type)
-    if machine_type is None or machine_type.firmware_block is None:
-        raise Malformed(f"machine type {release.machine_type!r} is not known or takes no firmware")
-    if key is None:
-        raise Refused(
-            "This gateway knows no key that signs firmware: put the public key under "
-            "'release_key' in its settings."
-        )
-    firmware.verify(release, image, key)
-    return release, image
+    @router.get(
+        "/api/repository",
+        tags=["releases"],
+        summary="Versions and expiry of the signed metadata",
+        responses=PROBLEMS,
+    )
+    def read_repository() -> RepositoryView:
+        state = desk.repository()
+        if state is None:
+            raise HTTPException(
+                404,
+                "There is no release repository here yet that could be believed; "
+                "'farfix release publish' hands one in.",
+            )
+        return _repository(state)
 
 
-def part(image: bytes, asked: str) -> Response:
-    """Answer with the image, or with the one byte range that was asked for (RFC 9110)."""
-    headers = {"Accept-Ranges": "bytes", "Cache-Control": "public, max-age=31536000, immutable"}
-    kind = "application/octet-stream"
-    span = _RANGE.fullmatch(asked.strip())
-    if span is None or span.groups() == ("", ""):
-        return Response(image, media_type=kind, headers=headers)
-    first, last = span.groups()
-    if first:
-        begin, end = int(first), min(int(last) if last else len(image), len(image) - 1)
-    else:
-        begin, end = max(0, len(image) - int(last)), len(image) - 1
-    if begin > end:
-        headers["Content-Range"] = f"bytes */{len(image)}"
-        return Response(status_code=416, headers=headers)
-    headers["Content-Range"] = f"bytes {begin}-{end}/{len(image)}"
-    return Response(image[begin : end + 1], 206, media_type=kind, headers=headers)
+def _writes(router: APIRouter, desk: Rollouts, bearer: Callable[..., None], incoming: Path) -> None:
+    slots = asyncio.Semaphore(UPLOADS_MAX)
+
+    @router.head("/api/repository/targets/{path:path}", include_in_schema=False)
+    async def has_artifact(path: TargetName) -> Response:
+        return _artifact(desk, path)
+
+    @router.put(
+        "/api/repository/targets/{path:path}",
+        status_code=204,
+        tags=["releases"],
+        summary="Upload the artifact of a release",
+        description="The body is the file itself; the path is its name in the repository, such as "
+        "`chiller/<sha256>.1.4.1.img`. It is given out once published metadata speaks of it. "
+        "The same again changes nothing.",
+        dependencies=[Depends(bearer)],
+        responses=PROBLEMS | DENIED,
+        openapi_extra={"requestBody": {"content": {"application/octet-stream": {}}}},
+    )
+    async def put_artifact(path: TargetName, request: Request) -> Response:
+        _, longest = parse_name(path)
+        _busy(slots)
+        async with slots:
+            with uploads.temporary(incoming) as file:
+                await uploads.save(request, file, longest)
+                await desk.put_artifact(path, Path(file.name))
+        return Response(status_code=204)
+
+    @router.put(
+        "/api/repository",
+        tags=["releases"],
+        summary="Publish signed metadata",
+        description='Takes `{"metadata": {"1.root.json": "...", ...}}` as `farfix release publish` '
+        "sends it, checks it in TUF's client order, and takes all of it or nothing.",
+        dependencies=[Depends(bearer)],
+        responses=PROBLEMS | DENIED,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}}}},
+    )
+    async def publish(request: Request) -> list[ReleaseView]:
+        _busy(slots)
+        async with slots:
+            body = await uploads.body(request, METADATA_BYTES_MAX)
+            try:
+                asked = msgspec.json.decode(body, type=Publication)
+                metadata = {name: text.encode() for name, text in asked.metadata.items()}
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise Malformed(
+                    f"not a publication as 'farfix release publish' sends it: {error}"
+                ) from error
+            return [view(kept) for kept in await desk.publish(metadata, asked.by)]
+
+
+def _for_machines(router: APIRouter, desk: Rollouts) -> None:
+    @router.head("/repository/metadata/{name}", include_in_schema=False)
+    @router.get("/repository/metadata/{name}", tags=["machines"], summary="A signed metadata file")
+    async def read_metadata(name: MetadataName) -> Response:
+        data = desk.metadata(name)
+        if data is None:
+            raise HTTPException(404, f"There is no metadata {name!r}.")
+        # A client that is told an old root or timestamp by a cache would miss the newest.
+        lasts = "no-cache" if name == "timestamp.json" else FOREVER
+        return Response(data, media_type="application/json", headers={"Cache-Control": lasts})
+
+    @router.head("/repository/targets/{path:path}", include_in_schema=False)
+    @router.get(
+        "/repository/targets/{path:path}",
+        tags=["machines"],
+        summary="An artifact, whole or in one range",
+        response_class=Response,
+    )
+    async def read_artifact(path: TargetName) -> Response:
+        return _artifact(desk, path)
+
+
+def view(kept: Kept) -> ReleaseView:
+    """Return a release as the API tells it."""
+    release = kept.release
+    shown = {
+        field: getattr(release, field) for field in ReleaseView.model_fields if field != "barred"
+    }
+    return ReleaseView(**shown, barred=kept.barred)
+
+
+def _repository(state: RepositoryState) -> RepositoryView:
+    known: dict[str, int] = asdict(state)
+    roles = {
+        role: RoleView(version=known[f"{role}_version"], expires_ns=known[f"{role}_expires_ns"])
+        for role in ROLES
+    }
+    return RepositoryView(**roles)
+
+
+def _artifact(desk: Rollouts, path: str) -> Response:
+    """Give out what published metadata speaks of; a path is only looked up, never walked."""
+    file = desk.artifact(path)
+    if file is None:
+        raise HTTPException(404, f"There is no artifact {path!r}.")
+    return Artifact(file, sha256=file.name)
+
+
+def _busy(slots: asyncio.Semaphore) -> None:
+    if slots.locked():
+        raise Unreachable(f"{UPLOADS_MAX} uploads are under way: try again in a minute")

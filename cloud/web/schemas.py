@@ -294,11 +294,34 @@ class QuarantineEntry(_View):
 
 
 class ReleaseView(_View):
-    """One firmware release that machines may be sent."""
+    """One firmware release that machines may be offered, as its signed metadata describes it."""
 
-    machine_type: str
-    version: str
+    machine_type: str = Field(examples=["centrifugal_pump"])
+    version: str = Field(examples=["1.4.1"])
+    format: str = Field(description="image or swu.", examples=["image"])
+    hardware: list[int] = Field(description="Revisions that it runs on; empty: all.")
+    min_version: str = Field(
+        description="Something older must take a release in between first.", examples=["1.2.0"]
+    )
+    cures: list[str] = Field(description="Codes of faults that it is meant to cure.")
+    high_risk: bool = Field(description="A rollout of it needs a second person's yes.")
+    notes: str
     size_bytes: int
     sha256: str
-    signature: str
-    url: str = Field(examples=["/api/releases/centrifugal_pump/1.4.1/image"])
+    barred: str = Field(description="Why it is offered to nobody any more; empty: it may be.")
+
+
+class RoleView(_View):
+    """One role of the signed repository."""
+
+    version: int
+    expires_ns: int = Field(description="Wall clock; nothing is offered from then on.")
+
+
+class RepositoryView(_View):
+    """How the signed repository stands."""
+
+    root: RoleView
+    targets: RoleView
+    snapshot: RoleView
+    timestamp: RoleView

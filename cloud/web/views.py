@@ -22,7 +22,6 @@ from cloud.web.schemas import (
     Machine,
     NoticeView,
     QuarantineEntry,
-    ReleaseView,
     SignalView,
     Status,
     Telemetry,
@@ -160,20 +159,6 @@ class Views:
                 payload=_printable(row.payload[:PAYLOAD_SHOWN_BYTES]),
             )
             for row in self._desk.store.quarantined(200)
-        ]
-
-    def releases(self) -> list[ReleaseView]:
-        """Return all firmware releases."""
-        return [
-            ReleaseView(
-                machine_type=release.machine_type,
-                version=release.version,
-                size_bytes=release.size_bytes,
-                sha256=release.sha256,
-                signature=release.signature,
-                url=f"/api/releases/{release.machine_type}/{release.version}/image",
-            )
-            for release in self._desk.store.releases()
         ]
 
     def _type(self, asset: AssetRow) -> MachineType | None:
