@@ -88,6 +88,12 @@ def _http(error: Exception) -> str:
     return f"the repository answered {getattr(error, 'status_code', 'an error')}: {_text(error)}"
 
 
+def _unreached(error: Exception) -> str:
+    cause = str(error.__cause__ or "")
+    behind = "" if cause in str(error) else f" ({cause})"
+    return f"the repository cannot be reached: {_text(error)}{behind}"
+
+
 def _text(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
@@ -102,8 +108,8 @@ _SENTENCES: dict[str, Callable[[Exception], str]] = {
     "DownloadLengthMismatchError": lambda e: (
         f"more is sent than was signed, and it was broken off there ({_text(e)})"
     ),
-    "SlowRetrievalError": lambda _: "the repository answers too slowly",
+    "SlowRetrievalError": lambda _: "the repository does not answer, or too slowly",
     "DownloadHTTPError": _http,
-    "DownloadError": lambda e: f"the repository cannot be reached: {e.__cause__ or _text(e)}",
+    "DownloadError": _unreached,
 }
 """By the class that says it, the nearest in the order of inheritance first."""

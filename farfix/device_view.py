@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Root, Signed, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater
-from urllib3.exceptions import HTTPError
 
 from contract import firmware, trust
 from contract.errors import Malformed, Refused, Unreachable
@@ -22,7 +22,9 @@ from contract.firmware import Format, Release
 from farfix import keys
 from farfix.repository import Room, load
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
+TIMEOUT_S = 30.0
+"""Without a byte."""
 
 
 class Role(Struct, frozen=True):
@@ -58,6 +60,22 @@ class RoomFetcher(FetcherInterface):
         return _chunks(file.open("rb"))
 
 
+class HttpFetcher(FetcherInterface):
+    """Fetches over HTTP."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            with self._client.stream("GET", url) as answer:
+                if answer.status_code != httpx.codes.OK:
+                    raise DownloadHTTPError(f"GET {url}", answer.status_code)
+                yield from answer.iter_bytes(CHUNK_BYTES)
+        except httpx.HTTPError as error:
+            raise DownloadError(f"GET {url}: {error}") from error
+
+
 def view_room(
     room: Room,
     root: bytes,
@@ -90,12 +108,13 @@ def view_url(
         Refused: the repository is not to be believed; says why.
         Unreachable: it does not answer, or not with what was asked.
     """
-    return _view(url.rstrip("/") + "/", None, root, key, state)
+    with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
+        return _view(url.rstrip("/") + "/", HttpFetcher(client), root, key, state)
 
 
 def _view(
     base: str,
-    fetcher: FetcherInterface | None,
+    fetcher: FetcherInterface,
     root: bytes,
     key: Ed25519PublicKey | None,
     state: Path | None,
@@ -112,8 +131,8 @@ def _view(
             releases = [_release(updater, path, key) for path in targets]
         except (RepositoryError, DownloadError) as error:
             raise trust.translate(error) from error
-        except (HTTPError, OSError) as error:
-            raise Unreachable(f"the repository broke off: {error}") from error
+        except OSError as error:
+            raise Unreachable(f"cannot keep what was fetched: {error}") from error
         return View(
             roles=[
                 _role(load(memory / "root.json", Root).signed),

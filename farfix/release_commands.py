@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from contract.errors import FarfixError, Malformed, Refused
+from contract.errors import Malformed, Refused
 
 app = typer.Typer(no_args_is_help=True, help="Make signing keys, sign firmware, publish it.")
 
@@ -68,7 +68,7 @@ def sign(
     With neither an image nor anything staged, the releases are renewed for --days.
     """
     from contract.firmware import Claims  # noqa: PLC0415 - verbs load what they need
-    from farfix import keys, release_report, releases, repository  # noqa: PLC0415
+    from farfix import keys, release_report, releases, repository  # noqa: PLC0415 - as above
 
     here = repository.open_room(room)
     signers = [keys.read(file) for file in key]
@@ -94,6 +94,24 @@ def sign(
 
 
 @app.command()
+def withdraw(
+    room: Room,
+    machine_type: Annotated[str, typer.Argument(help="What kind of machine it was for.")],
+    version: Annotated[str, typer.Argument(help="For example 1.1.0.")],
+    *,
+    key: Keys,
+    days: Days = 90.0,
+) -> None:
+    """Take a release out of the repository; its version is never used again."""
+    from farfix import keys, release_report, releases, repository  # noqa: PLC0415 - as above
+
+    here = repository.open_room(room)
+    signers = [keys.read(file) for file in key]
+    releases.withdraw(here, machine_type, version, days)
+    release_report.tell_standings(repository.sign(here, signers))
+
+
+@app.command()
 def rotate(
     room: Room,
     role: Annotated[str, typer.Argument(help="root, targets, snapshot or timestamp.")],
@@ -109,7 +127,7 @@ def rotate(
     days: Days = 365.0,
 ) -> None:
     """Make the next root: with other keys for a role, or only renewed."""
-    from farfix import keys, release_report, repository, rotation  # noqa: PLC0415
+    from farfix import keys, release_report, repository, rotation  # noqa: PLC0415 - as above
 
     standings = rotation.rotate(
         repository.open_room(room),
@@ -134,7 +152,7 @@ def publish(
     token_file: Annotated[Path | None, typer.Option(help="The gateway's API token.")] = None,
 ) -> None:
     """Sign snapshot and timestamp, check all as a device does, and hand it to a gateway."""
-    from farfix import keys, publishing, release_report, repository  # noqa: PLC0415
+    from farfix import keys, publishing, release_report, repository  # noqa: PLC0415 - as above
 
     here = repository.open_room(room)
     made = publishing.publish(here, keys.read(snapshot_key), keys.read(timestamp_key), days)
@@ -160,8 +178,6 @@ def verify(
 
     try:
         view = release_report.look(where, root, image_key, state)
-    except Malformed:
-        raise
-    except FarfixError as error:
+    except Refused as error:
         raise Refused(f"{where} is not to be believed: {error}") from error
     release_report.tell_view(view)

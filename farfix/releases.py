@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import TargetFile, Targets
 
 from contract import firmware, machines, trust
 from contract.errors import Malformed, Refused
@@ -46,10 +46,10 @@ def add(
         raise Malformed(f"{image} has {size_bytes} bytes; {claims.format.value} has 1 to {most}")
     path = firmware.target_path(claims.machine_type, claims.version, claims.format)
     metadata = repository.next_targets(room, days)
-    if path in metadata.signed.targets:
+    if path in metadata.signed.targets or _was_signed(room, path):
         raise Refused(
-            f"{claims.machine_type} {claims.version} is in the repository already, and a version "
-            "never changes: give the image a new version"
+            f"{claims.machine_type} {claims.version} was signed before, and a version never "
+            "changes: give the image a new version"
         )
     if claims.format is Format.IMAGE:
         signature = _sign_image(room, image, claims, image_key)
@@ -61,6 +61,23 @@ def add(
     metadata.signed.targets[path] = target
     repository.stage(room, metadata)
     return release
+
+
+def withdraw(room: Room, machine_type: str, version: str, days: float = DAYS) -> None:
+    """Take a release out of the staged targets; its version stays used.
+
+    Raises:
+        Refused: there is no such release.
+    """
+    metadata = repository.next_targets(room, days)
+    paths = [firmware.target_path(machine_type, version, each) for each in Format]
+    found = [path for path in paths if path in metadata.signed.targets]
+    if not found:
+        known = ", ".join(metadata.signed.targets) or "none"
+        raise Refused(f"there is no release {machine_type} {version}; there are: {known}")
+    for path in found:
+        del metadata.signed.targets[path]
+    repository.stage(room, metadata)
 
 
 def renew(room: Room, days: float) -> None:
@@ -99,6 +116,14 @@ def _format(machine: MachineType) -> Format:
             f"machine type {machine.name} cannot be updated: it has neither firmware_block nor ddi"
         )
     return Format.IMAGE
+
+
+def _was_signed(room: Room, path: str) -> bool:
+    """Tell whether any targets ever listed this path, also those it was withdrawn from."""
+    return any(
+        path in repository.load(file, Targets).signed.targets
+        for file in room.metadata.glob("*.targets.json")
+    )
 
 
 def _sign_image(

@@ -143,6 +143,17 @@ def test_a_version_never_changes(kit: Kit, image: Path) -> None:
         releases.add(kit.room, image, staged, image_key(kit))
 
 
+def test_a_withdrawn_release_is_gone_and_its_version_used(kit: Kit, image: Path) -> None:
+    rig.add(kit, "1.2.0")
+    releases.withdraw(kit.room, "chiller", "1.1.0")
+    repository.sign(kit.room, rig.signers(kit, "targets"))
+    assert [r.version for r in release_kit.publish(kit).view.releases] == ["1.2.0"]
+    with pytest.raises(Refused, match="a version never changes"):
+        releases.add(kit.room, image, CLAIMS, image_key(kit))
+    with pytest.raises(Refused, match=r"no release chiller 1\.1\.0; there are: chiller/1\.2\.0"):
+        releases.withdraw(kit.room, "chiller", "1.1.0")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
