@@ -2,9 +2,14 @@
 
 A measure is the detector's score or a key signal. How it has changed, from the running before the
 update to the running since, is ranked among the changes of machines without the release over the
-same span of time (`models.harm`). A control is a machine that could have been updated in its place:
-heard and not in alarm just before, and heard when the update was over. What it did later counts
-whatever it is: who falls silent has changed for the worse as far as can be.
+same span of time (`models.harm`). Who was in alarm since has changed for the worse as far as can
+be. The last measure is silence: who was not heard for minutes ranks before who was, and has no
+other measure; so machines that are out of reach now and then do not hide harm to others.
+
+A control is a machine that could have been updated in its place: heard and not in alarm just
+before, and heard when the update was over. What happened to it later counts, whatever it is. A
+machine that was taken back because it is plainly unhealthy is compared all the same, or the worst
+would be missing.
 """
 
 import math
@@ -17,6 +22,7 @@ from msgspec import Struct
 from cloud.adapters.board import Board
 from cloud.core.evidence import NS
 from cloud.core.rollout_states import (
+    ACTIONS_PER_ROLLOUT,
     ENDED,
     Compared,
     Rollout,
@@ -32,6 +38,7 @@ from models import artefact, harm
 
 RECENT = 7
 """Buckets: a machine that was not heard for longer could not have been updated."""
+SILENCE = "silence"
 POINTS = 120
 """Of a chart."""
 ROLLOUTS = 16
@@ -65,6 +72,7 @@ class _Saved(Struct):
     newest: int
     means: Singles
     heard: Flags
+    alarm: Flags
     touched_ns: Places
     begun: dict[str, Action]
     back: dict[str, Action]
@@ -83,7 +91,7 @@ class Comparison:
         """
         names = [s.name for s in machine.signals]
         key = machine.key_signals
-        self.measures = ["score", *(k.signal for k in key)]
+        self.measures = ["score", *(k.signal for k in key), SILENCE]
         self._worse = np.array([1.0] + [1.0 if k.worse is Direction.ABOVE else -1.0 for k in key])
         self._made_from = [[machine.name], self.measures]
         self._buckets = Buckets(devices, [names.index(k.signal) for k in key])
@@ -109,7 +117,7 @@ class Comparison:
             return []
         groups: dict[_Span, list[Update]] = {}
         for update in updates.values():
-            if update.phase in _RUNS and update.device in self._buckets.index:
+            if (update.phase in _RUNS or update.harm) and update.device in self._buckets.index:
                 span = self._span(rollout, update, len(update.looks))
                 if span is not None and now_ns >= span.end * BUCKET_NS:
                     groups.setdefault(span, []).append(update)
@@ -142,7 +150,7 @@ class Comparison:
         if look >= len(gate.looks) or not update.watched_ns or soak_s <= gate.settle_s:
             return None
         action, begun_ns = self._begun.get(update.device, (0, 0))
-        if action != update.action:
+        if action // ACTIONS_PER_ROLLOUT != update.number or begun_ns > update.watched_ns:
             # Nobody saw it begin. It was not before this, if it kept to its limits.
             patience_s = policy.limits.install_s + policy.limits.readback_s
             begun_ns = update.watched_ns - int(patience_s * NS)
@@ -175,6 +183,8 @@ class Comparison:
         found = []
         for update in group:
             own = changes[:, self._buckets.index[update.device]]
+            if update.phase not in _RUNS:
+                own = self._taken_back(update, span)
             if not np.isnan(own).all():
                 beyond = own - usual
                 earlier = self._earlier(rollout.number, update, len(update.looks), beyond)
@@ -185,27 +195,38 @@ class Comparison:
     def _usual(self, span: _Span) -> Flags:
         """Tell which machines ran as one must that is to be updated, and are not under update."""
         b = self._buckets
-        recent = b.mean(span.before - RECENT, span.before)[0]
+
         usual: Flags = (
             (self._touched_ns < span.begin * BUCKET_NS)
             & b.heard_in(span.before - RECENT, span.before)
             & b.heard_in(span.watched - RECENT, span.watched + 1)
-            & ~(recent >= 1.0)
+            & ~b.alarm_in(span.before - RECENT, span.before)
         )
         return usual
 
     def _changes(self, span: _Span) -> Means:
-        """Return (measures, machines) changes, larger is worse.
-
-        Infinite for who is silent, or has a key signal no more; NaN: nothing can be said.
-        """
+        """Return (measures, machines) changes, larger is worse; NaN: nothing can be said."""
         b = self._buckets
         before, after = b.mean(span.begin, span.before), b.mean(span.after, span.end)
         changes = self._worse[:, np.newaxis] * (after - before)
-        changes[1:][np.isnan(after[1:])] = math.inf
-        changes[:, ~b.heard_in((span.after + span.end) // 2, span.end)] = math.inf
+        changes[1:][np.isnan(after[1:])] = math.inf  # heard without a key signal
+        changes[0, b.alarm_in(span.after, span.end)] = math.inf
         changes[np.isnan(before)] = np.nan
-        return changes
+        silent = b.silent_in(span.after, span.end)
+        changes[:, silent] = np.nan
+        known = b.heard_in(span.begin, span.before)
+        silence = np.where(known, silent.astype(np.float64), np.nan)
+        return np.concatenate([changes, silence[np.newaxis]])
+
+    def _taken_back(self, update: Update, span: _Span) -> Means:
+        """Return the changes of a machine that was plainly unhealthy: only that is known of it."""
+        b, i = self._buckets, self._buckets.index[update.device]
+        own = np.full(len(self.measures), np.nan)
+        back = self._back.get(update.device, (0, 0))[1] // BUCKET_NS
+        if back >= span.after:
+            own[0] = math.inf if b.alarm_in(span.after, back)[i] else math.nan
+            own[-1] = float(b.silent_in(span.after, back)[i])
+        return own
 
     def _earlier(self, number: int, update: Update, look: int, beyond: Means) -> Means:
         """Return the changes of machines of the stage that were ranked before, and keep this."""
@@ -260,8 +281,8 @@ class Comparison:
         """Return all that must outlive the program. The bucket that is filled begins anew."""
         b = self._buckets
         saved = _Saved(
-            b.devices, b.newest, b.means, b.heard, self._touched_ns, self._begun, self._back,
-            self._ranked,
+            b.devices, b.newest, b.means, b.heard, b.alarm, self._touched_ns, self._begun,
+            self._back, self._ranked,
         )  # fmt: skip
         return artefact.pack(saved, self._made_from)
 
@@ -273,7 +294,7 @@ class Comparison:
         """
         state = artefact.unpack(saved, _Saved, self._made_from)
         try:
-            self._buckets.take(state.devices, state.newest, state.means, state.heard)
+            self._buckets.take(state.devices, state.newest, state.means, state.heard, state.alarm)
             here = [i for i, d in enumerate(state.devices) if d in self._buckets.index]
             there = [self._buckets.index[state.devices[i]] for i in here]
             self._touched_ns[there] = state.touched_ns[here]

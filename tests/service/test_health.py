@@ -26,9 +26,11 @@ from cloud.service.buckets import BUCKET_NS, BUCKETS
 from cloud.service.health import Comparison
 from contract.errors import Malformed
 from contract.machines import library
+from models.monitor import STATES, State
 
 NS = 1_000_000_000
 MINUTE = 60 * NS
+ALARM, HEALTHY = STATES.index(State.ALARM), STATES.index(State.HEALTHY)
 START = 1_800_000_000 * NS // BUCKET_NS * BUCKET_NS
 PUMP = library()["centrifugal_pump"]
 NAMES = [s.name for s in PUMP.signals]
@@ -60,6 +62,8 @@ class Fleet:
         on = self.heard
         noise = 0.01 * self.dice.standard_normal(self.count)
         self.board.score[on] = (self.score + noise)[on]
+        state = np.where(self.score >= 1.0, ALARM, HEALTHY)
+        self.board.state[on] = state[on]
         self.board.values[on] = (self.values + noise[:, np.newaxis])[on]
         self.board.last_ns[on] = now_ns - self.lag_ns[on]
 
@@ -122,7 +126,7 @@ def test_a_machine_that_got_worse_ranks_first(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     found = compared(fleet, 0, change=worse)["pump-0"]
     assert found.look == 0
-    assert len(found.p_values) == 1 + len(PUMP.key_signals)
+    assert len(found.p_values) == 1 + len(PUMP.key_signals) + 1
     assert found.p_values[0] == 1 / 40
     assert all(p > 1 / 40 for p in found.p_values[1:])
 
@@ -154,9 +158,47 @@ def test_weather_that_all_have_is_nobodys_harm(tmp_path: Path) -> None:
 def test_who_falls_silent_ranks_worst_and_ties_with_others_that_do(tmp_path: Path) -> None:
     def silent(fleet: Fleet, now_ns: int) -> None:
         fleet.heard[[0, 7, 8]] = now_ns < WATCHED_AT + 2 * MINUTE
+        fleet.score[1] = 0.6
 
-    found = compared(Fleet(tmp_path), 0, change=silent)["pump-0"]
-    assert found.p_values == [3 / 40] * 5
+    found = compared(Fleet(tmp_path), 0, 1, change=silent)
+    assert found["pump-0"].p_values == [1.0] * 5 + [3 / 39]
+    assert found["pump-1"].p_values[0] == 1 / 37, "who is silent does not hide who is worse"
+    assert found["pump-1"].p_values[-1] == 1.0
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_who_was_taken_back_as_unhealthy_is_compared_all_the_same(
+    tmp_path: Path, silent: bool
+) -> None:
+    back_ns = WATCHED_AT + 10 * MINUTE
+
+    def worse(fleet: Fleet, now_ns: int) -> None:
+        sick = now_ns < back_ns
+        fleet.heard[0] = not (silent and sick)
+        fleet.score[0] = 2.0 if sick and not silent else 0.2
+
+    fleet = Fleet(tmp_path)
+    comparison = Comparison(PUMP, fleet.devices)
+    installing = updates(fleet, 0, phase=UpdatePhase.INSTALLING)
+    fleet.run(comparison, START, UPDATED_AT)
+    comparison.due(rollout(), installing, UPDATED_AT)
+    fleet.run(comparison, UPDATED_AT, WATCHED_AT + 13 * MINUTE, worse)
+    back = updates(fleet, 0, phase=UpdatePhase.REVERTING, watched_ns=WATCHED_AT, harm="in alarm")
+    back["pump-0"] = msgspec.structs.replace(back["pump-0"], action=100_099)
+    assert comparison.due(rollout(), back, back_ns) == []
+    (found,) = comparison.due(rollout(), back, WATCHED_AT + 13 * MINUTE)
+    assert found.p_values[0] == (1.0 if silent else 1 / 40)
+    assert found.p_values[-1] == (1 / 40 if silent else 1.0)
+    assert found.p_values[1:-1] == [1.0] * 4
+
+
+def test_an_alarm_ranks_worst_however_high_the_score_was(tmp_path: Path) -> None:
+    def worse(fleet: Fleet, now_ns: int) -> None:
+        minute = (now_ns - WATCHED_AT) // MINUTE
+        fleet.score[0] = 0.9
+        fleet.score[7] = 1.2 if 6 <= minute < 10 else 0.3
+
+    assert compared(Fleet(tmp_path), 0, change=worse)["pump-0"].p_values[0] == 2 / 40
 
 
 def test_a_key_signal_that_is_gone_is_the_worst_change(tmp_path: Path) -> None:
