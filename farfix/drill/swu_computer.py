@@ -148,6 +148,7 @@ class Computer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                restore_signals=False,  # SIGPIPE stays ignored, as systemd runs it: it may die else
             )
 
     async def stop(self) -> None:

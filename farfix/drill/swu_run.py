@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cloud.core.rollout_policy import Gate, Limits, Order, Policy, Ramp, Selection, Stage
 from cloud.core.rollout_states import ENDS, UpdatePhase
-from contract.errors import Unreachable
+from contract.errors import Refused, Unreachable
 from farfix.drill import swu_stage
 from farfix.drill.swu_api import Api, Update
 from farfix.drill.swu_computer import Boot, Computer, Confirm, Restart, Setup
@@ -19,7 +19,7 @@ from farfix.drill.swu_plan import Fault, Run
 from farfix.drill.swu_proxy import Proxy, Strike, Wire
 
 LOOK_S = 0.25
-READY_S = 60.0
+READY_S = 20.0
 """From a computer's first telemetry to its version in the gateway."""
 END_S = 180.0
 SETTLE_S = 3.0
@@ -27,6 +27,8 @@ SETTLE_S = 3.0
 POWER_CYCLE_S = 0.1
 HOLD_KILL_S = 10.0
 NEWEST_REFUSED = "9.0.0"
+INSTALL_S = {Fault.SAYS_NOTHING: 20.0, Fault.WRONG_TOKEN: 5.0}
+"""Where the gateway's patience must come to an end; elsewhere it must not."""
 RESTARTS = {
     Fault.RESTART: Restart(Boot.OTHER, Confirm.NOTHING),
     Fault.FALLS_BACK: Restart(Boot.OTHER, Confirm.FAILURE, back=True),
@@ -79,10 +81,21 @@ class Scene(Struct, frozen=True):
 
     async def begin(self, phase: UpdatePhase | None = None) -> int:
         """Begin the rollout; wait until the machine's update is in a phase."""
-        number = await self.api.begin(order(self.run))
+        number = await self._begin()
         if phase is not None:
             await until(lambda: self._is_in(number, phase), f"phase {phase}", END_S)
         return number
+
+    async def _begin(self) -> int:
+        """The version may be on the machine's page a moment before rollouts know it."""
+        deadline_s = time.monotonic() + READY_S
+        while True:
+            try:
+                return await self.api.begin(order(self.run))
+            except Refused:
+                if time.monotonic() > deadline_s:
+                    raise
+                await asyncio.sleep(LOOK_S)
 
     async def _is_in(self, number: int, phase: UpdatePhase) -> bool:
         return (await self.api.update(number)).phase is phase
@@ -106,7 +119,7 @@ def order(run: Run) -> Order:
             limits=Limits(
                 attempts_max=1,
                 offer_s=10.0 if run.fault is Fault.WRONG_TOKEN else 60.0,
-                install_s=20.0 if run.fault is Fault.SAYS_NOTHING else 90.0,
+                install_s=INSTALL_S.get(run.fault, 90.0),
                 readback_s=10.0,
             ),
             gate=Gate(looks=[1.0], settle_s=0.0, baseline_s=60.0, controls_min=100_000),
