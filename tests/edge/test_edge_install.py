@@ -108,7 +108,8 @@ async def test_what_does_not_fit_the_machine_never_reaches_it(
     mosquitto: Mosquitto, tmp_path: Path, version: str, claims: dict[str, Any], said: str
 ) -> None:
     repo = Repo()
-    repo.add(version, claims.pop("image", IMAGE), **claims)
+    claims = {"image": IMAGE, **claims}
+    repo.add(version, claims.pop("image"), **claims)
     repo.publish()
     with repos.serving(repo) as server:
         async with updatable(mosquitto, tmp_path, repo) as (the, bootloader):

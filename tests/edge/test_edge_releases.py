@@ -7,6 +7,7 @@ import pytest
 
 from contract import timescale
 from contract.errors import Malformed, Refused
+from contract.firmware import ReleaseRef
 from edge.adapters import releases
 from edge.adapters.clock import Clock
 from edge.adapters.releases import NotFetched, Releases
@@ -107,7 +108,7 @@ async def test_without_a_root_or_a_web_address_nothing_is_fetched(
         await untrusting.fetch(ref(server))
     trusting = agent(tmp_path, repo)
     for address in ("file:///etc/passwd", "http://", "repository", ""):
-        bad = repos.ReleaseRef(machine_type=repos.PUMP, version="1.4.0", repository=address)
+        bad = ReleaseRef(machine_type=repos.PUMP, version="1.4.0", repository=address)
         with pytest.raises(Refused, match="no http"):
             await trusting.fetch(bad)
     assert server.requests == []

@@ -7,11 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contract import firmware
 from contract.errors import Malformed
 from contract.firmware import UpdateControl, UpdateState
-from contract.machines import library
+from contract.machines import RegisterKind, library
 from firmware_sim import bootloader, images, slots
 from firmware_sim.bootloader import Loader, Trust
 from firmware_sim.physics import build
@@ -117,6 +118,8 @@ def test_what_is_not_right_is_rejected_and_never_touches_a_slot() -> None:
     assert "trusts no key" in refused(release, image, Trust(PUMP, None))
     assert "signed" in refused(*signed("chiller", "1.1.0"))
     assert "older" in refused(*signed(PUMP, "0.9.9"))
+    assert "hardware [2, 3]" in refused(*signed(PUMP, "1.1.0", hardware=[2, 3]))
+    assert "needs 1.0.5" in refused(*signed(PUMP, "1.1.0", min_version="1.0.5"))
     wrong = images.build("chiller", "1.1.0")
     assert "announced as" in refused(firmware.sign(KEY, PUMP, "1.1.0", wrong), wrong)
     noise = hashlib.sha256(b"noise").digest()
@@ -126,7 +129,7 @@ def test_what_is_not_right_is_rejected_and_never_touches_a_slot() -> None:
 block_words = st.lists(
     st.integers(0, 0xFFFF), min_size=firmware.BLOCK_WORDS, max_size=firmware.BLOCK_WORDS
 )
-orders = st.tuples(st.sampled_from(["boot", 0, 1, 2, 3, 4, 5, 6, 7]), block_words)
+orders = st.tuples(st.sampled_from(["boot", 0, 1, 2, 3, 4, 5, 6, 7, 8]), block_words)
 
 
 @given(st.lists(orders, max_size=12))
@@ -145,6 +148,121 @@ def test_confirm_without_a_trial_changes_nothing() -> None:
     loader = Loader(slots=(images.factory(PUMP), b""), state=UpdateState.VERIFIED)
     block = [int(UpdateControl.CONFIRM), *[0] * (firmware.BLOCK_WORDS - 1)]
     assert bootloader.order(loader, block, TRUST, 0) == loader
+
+
+def revert(unit: Unit) -> UpdateState:
+    state = Writer(unit).order(UpdateControl.REVERT)
+    step(unit, 30)
+    return state
+
+
+def test_a_confirmed_update_is_reverted_once_and_stays_so(tmp_path: Path) -> None:
+    unit = pump(tmp_path)
+    install(unit)
+    assert revert(unit) is UpdateState.IDLE
+    assert unit.machine.firmware == "1.0.0"
+    assert Writer(unit).state() is UpdateState.REVERTED
+    again = pump(tmp_path)
+    assert again.machine.firmware == "1.0.0"
+    assert Writer(again).state() is UpdateState.REVERTED
+    assert revert(again) is UpdateState.REJECTED
+    assert again.machine.firmware == "1.0.0"
+    install(again, "1.2.0")
+    revert(again)
+    assert again.machine.firmware == "1.0.0"
+
+
+def test_a_power_cut_before_the_reboot_still_goes_back(tmp_path: Path) -> None:
+    unit = pump(tmp_path)
+    install(unit)
+    Writer(unit).order(UpdateControl.REVERT)
+    assert pump(tmp_path).machine.firmware == "1.0.0"
+
+
+def test_an_update_is_reverted_within_a_week_only(tmp_path: Path) -> None:
+    unit = pump(tmp_path)
+    install(unit)
+    week_s = firmware.REVERT_WITHIN_S
+    unit.step(1.0, unit.machine.now_ns + (week_s + 1) * 10**9)
+    assert revert(unit) is UpdateState.REJECTED
+    assert unit.machine.firmware == "1.1.0"
+
+
+def test_what_was_never_confirmed_is_not_gone_back_to(tmp_path: Path) -> None:
+    unit = pump(tmp_path)
+    assert revert(unit) is UpdateState.REJECTED
+    install(unit)
+    writer = Writer(unit)
+    writer.send(*signed(PUMP, "1.2.0"))
+    assert revert(unit) is UpdateState.REJECTED
+    writer.send(*signed(PUMP, "1.2.0"))
+    writer.order(UpdateControl.BOOT_TRIAL)
+    step(unit, 30)
+    assert revert(unit) is UpdateState.TRIAL
+    step(unit, int(bootloader.TRIAL_S) + 30)
+    assert writer.state() is UpdateState.FELL_BACK
+    assert revert(unit) is UpdateState.REJECTED
+    assert unit.machine.firmware == "1.1.0"
+
+
+RELEASES = {version: signed(PUMP, version) for version in ("1.1.0", "1.2.0", "1.3.0")}
+deeds = st.lists(
+    st.sampled_from([*RELEASES, "trial", "confirm", "boot", "revert", "abort", "hour", "week"]),
+    max_size=40,
+)
+
+
+@given(deeds)
+def test_only_what_was_confirmed_is_ever_gone_back_to_and_once_for_each_update(
+    steps: list[str],
+) -> None:
+    loader, now_ns = Loader(slots=(images.factory(PUMP), b"")), 0
+    confirmed, reverts, updates = {"1.0.0"}, 0, 0
+    for what in steps:
+        before = bootloader.running(loader).version
+        if what in RELEASES:
+            loader = offered(loader, *RELEASES[what])
+        elif what == "boot":
+            loader = bootloader.boot(loader, now_ns)
+            after = bootloader.running(loader).version
+            if loader.state is UpdateState.REVERTED and after != before:
+                reverts += 1
+                assert after in confirmed
+        elif what in {"hour", "week"}:
+            now_ns += (3600 if what == "hour" else firmware.REVERT_WITHIN_S) * 10**9
+        else:
+            control = {"trial": 4, "confirm": 5, "revert": 7, "abort": 6}[what]
+            block = [control, *[0] * (firmware.BLOCK_WORDS - 1)]
+            trial = loader.state is UpdateState.TRIAL
+            loader = bootloader.order(loader, block, TRUST, now_ns)
+            if what == "confirm" and trial:
+                confirmed.add(before)
+                updates += 1
+        assert bootloader.running(loader).version in confirmed or loader.state is UpdateState.TRIAL
+        assert reverts <= updates
+
+
+def offered(loader: Loader, release: firmware.Release, image: bytes) -> Loader:
+    """Send an image as far as VERIFY, if the bootloader listens."""
+    block = [0] * firmware.BLOCK_WORDS
+    block[firmware.BLOCK_CONTROL] = UpdateControl.BEGIN
+    loader = bootloader.order(loader, block, TRUST, 0)
+    if loader.state is not UpdateState.RECEIVING:
+        return loader
+    block[firmware.BLOCK_CONTROL] = UpdateControl.VERIFY
+    version = firmware.version_number(release.version)
+    block[firmware.BLOCK_VERSION : firmware.BLOCK_SIGNATURE] = [*long(version), *long(len(image))]
+    block[firmware.BLOCK_SIGNATURE : firmware.BLOCK_DATA] = words(bytes.fromhex(release.signature))
+    return bootloader.order(replace(loader, received=image), block, TRUST, 0)
+
+
+def test_the_block_shows_the_hardware_and_nobody_changes_it(tmp_path: Path) -> None:
+    unit = pump(tmp_path, Trust(PUMP, KEY.public_key(), 3))
+    writer = Writer(unit)
+    with pytest.raises(KeyError):
+        writer.put(firmware.BLOCK_HARDWARE, [1])
+    shown = unit.read(RegisterKind.HOLDING)[writer.start + firmware.BLOCK_HARDWARE]
+    assert shown == 3
 
 
 def test_a_damaged_slot_file_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sending a release through the update block, as an edge agent does."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -61,16 +62,18 @@ def step(unit: Unit, seconds: int) -> None:
         unit.step(1.0, unit.machine.now_ns + 1_000_000_000)
 
 
-def signed(machine_type: str, version: str) -> tuple[Release, bytes]:
-    """Return a release of a version without defects, and its image."""
-    image = images.build(machine_type, version)
+def signed(machine_type: str, version: str, **claims: Any) -> tuple[Release, bytes]:
+    """Return a release of a version, without defects unless they are given, and its image."""
+    image = images.build(machine_type, version, **claims)
     return firmware.sign(KEY, machine_type, version, image), image
 
 
-def install(unit: Unit, version: str = "1.1.0") -> None:
+def install(unit: Unit, version: str = "1.1.0", **claims: Any) -> None:
     """Update the unit and confirm, as an edge agent does when all goes well."""
     writer = Writer(unit)
-    assert writer.send(*signed(unit.machine.machine_type, version)) is UpdateState.VERIFIED
+    assert (
+        writer.send(*signed(unit.machine.machine_type, version, **claims)) is UpdateState.VERIFIED
+    )
     assert writer.order(UpdateControl.BOOT_TRIAL) is UpdateState.VERIFIED
     step(unit, 30)
     assert writer.state() is UpdateState.TRIAL
