@@ -22,11 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.journey, pytest.mark.real]
 
 
+PLAIN = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
 def environment(folder: Path, name: str, **changes: str) -> dict[str, str]:
     """Return what the service's env_file says, and the replacements for a container's world."""
     lines = (folder / f"{name}.env").read_text().splitlines()
     told = dict(line.split("=", 1) for line in lines)
-    return os.environ | {"PYTHONPATH": str(ROOT)} | told | changes
+    return PLAIN | told | changes
 
 
 def config(folder: Path, name: str, replaced: dict[str, str]) -> str:
@@ -91,12 +94,12 @@ def test_the_services_of_the_compose_file_work_together(tmp_path: Path, postgres
         running(tmp_path, "mosquitto", [program, "-c", mosquitto], dict(os.environ)),
         running(tmp_path, "cloud", farfix("cloud", "--config", cloud), as_cloud),
         running(tmp_path, "sim", farfix("sim", "--fleet", fleet), environment(tmp_path, "sim")),
-        running(tmp_path, "edge", farfix("edge", "--config", edge), environment(tmp_path, "edge")),
+        running(tmp_path, "edge", farfix("edge", "--config", edge), PLAIN),
     ):
         assert online(f"http://127.0.0.1:{http}") == {"pump-1", "compressor-1", "chiller-1"}
         healthy = subprocess.run(
             farfix("doctor", "--config", edge),
-            env=environment(tmp_path, "edge"),
+            env=PLAIN,
             capture_output=True,
             text=True,
             check=False,
