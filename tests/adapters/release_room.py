@@ -6,15 +6,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+import sqlalchemy as sa
 from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
+from cloud.adapters import database
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.repository import Repository
+from cloud.adapters.store import Store
+from contract.errors import Refused
 from contract.firmware import Format, target_path
 
 NOW_NS = PlantClock().now_ns() // 10**9 * 10**9
 DAY_NS = 86_400 * 10**9
+IMAGE, OTHER = b"\x01" * 3000, b"\x02" * 2000
 CLAIMS = {"machine_type": "chiller", "format": "image"}
 
 
@@ -75,7 +81,7 @@ class Room:
         at_s = NOW_NS / 1e9
         return datetime.fromtimestamp(at_s, tz=UTC) + timedelta(days=self.days[role])
 
-    def make(self, *, same: Sequence[str] = (), **signers: Sequence[Signer]) -> dict[str, bytes]:
+    def make(self, *, same: Sequence[Any] = (), **signers: Sequence[Signer]) -> dict[str, bytes]:
         """Sign the state of now; versions go up but those named by `same`."""
         for role in ("targets", "snapshot", "timestamp"):
             self.versions[role] += role not in same
@@ -109,3 +115,49 @@ def incoming(repository: Repository, data: bytes) -> Path:
     path = repository.incoming / "upload"
     path.write_bytes(data)
     return path
+
+
+class Place:
+    """A gateway's database and folder, in which repositories open one after the other."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        Store(url).close()
+        self.engine = database.open_engine(url)
+        self.folder = folder
+        self.now_ns = NOW_NS
+
+    def open(self, root: bytes | None) -> Repository:
+        return Repository(self.engine, self.folder, root, lambda: self.now_ns)
+
+    def rows(self) -> dict[str, bytes]:
+        table = database.repository.c
+        with database.transaction(self.engine, writes=False) as connection:
+            found = connection.execute(sa.select(table.name, table.data))
+            return {row.name: row.data for row in found}
+
+    def names(self) -> set[str]:
+        return set(self.rows())
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        row: dict[str, object] = {"name": name, "data": data}
+        with database.transaction(self.engine, writes=True) as connection:
+            database.put(connection, database.repository, row)
+
+
+def published(place: Place) -> tuple[Room, Repository]:
+    """Return a repository with two releases, and the room that signed them."""
+    room = Room()
+    room.add("1.9.0", IMAGE, hardware=[2, 3], cures=["firmware_bug"])
+    room.add("1.10.0", OTHER, high_risk=True, notes="What is new")
+    repository = place.open(room.first_root)
+    room.upload(repository)
+    repository.publish(room.make())
+    return room, repository
+
+
+def refused(place: Place, repository: Repository, files: dict[str, bytes], why: str) -> None:
+    """Check that metadata is refused for a reason, and that nothing of it is kept."""
+    rows, kept, state = place.rows(), repository.kept(), repository.state()
+    with pytest.raises(Refused, match=why):
+        repository.publish(files)
+    assert (place.rows(), repository.kept(), repository.state()) == (rows, kept, state)

@@ -5,37 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from cloud.adapters import artifacts, database
+from cloud.adapters import artifacts
 from cloud.adapters.repository import Repository
-from cloud.adapters.store import Store
 from contract.errors import Malformed, Refused, Unreachable
-from tests.adapters.release_room import DAY_NS, NOW_NS, Room, artifact_path, incoming
-
-IMAGE, OTHER = b"\x01" * 3000, b"\x02" * 2000
-
-
-class Place:
-    """A gateway's database and folder, in which repositories open one after the other."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        Store(url).close()
-        self.engine = database.open_engine(url)
-        self.folder = folder
-        self.now_ns = NOW_NS
-
-    def open(self, root: bytes | None) -> Repository:
-        return Repository(self.engine, self.folder, root, lambda: self.now_ns)
-
-    def names(self) -> set[str]:
-        with database.transaction(self.engine, writes=False) as connection:
-            return set(connection.execute(sa.select(database.repository.c.name)).scalars())
-
-    def overwrite(self, name: str, data: bytes) -> None:
-        row: dict[str, object] = {"name": name, "data": data}
-        with database.transaction(self.engine, writes=True) as connection:
-            database.put(connection, database.repository, row)
+from tests.adapters.release_room import (
+    DAY_NS,
+    IMAGE,
+    NOW_NS,
+    OTHER,
+    Place,
+    Room,
+    artifact_path,
+    incoming,
+    published,
+)
 
 
 @pytest.fixture
@@ -47,17 +31,6 @@ def place(database_url: str, tmp_path: Path) -> Iterator[Place]:
 
 def versions(repository: Repository) -> list[str]:
     return [kept.release.version for kept in repository.kept()]
-
-
-def published(place: Place) -> tuple[Room, Repository]:
-    """A repository with two releases."""
-    room = Room()
-    room.add("1.9.0", IMAGE, hardware=[2, 3], cures=["firmware_bug"])
-    room.add("1.10.0", OTHER, high_risk=True, notes="What is new")
-    repository = place.open(room.first_root)
-    room.upload(repository)
-    repository.publish(room.make())
-    return room, repository
 
 
 def test_what_is_published_is_kept_and_given_out(place: Place) -> None:
