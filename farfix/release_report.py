@@ -5,7 +5,14 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from contract.errors import Malformed
@@ -59,8 +66,15 @@ def hand_in(room: Room, url: str, token: str) -> None:
     gateway = Gateway(url, token)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
-        with Progress(*columns, TransferSpeedColumn(), transient=True) as progress:
-            bars = {}
+        screen = Console(stderr=True)
+        with Progress(
+            *columns,
+            TransferSpeedColumn(),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+        ) as progress:
+            bars: dict[str, TaskID] = {}
 
             def tell(path: str, sent: int, size_bytes: int) -> None:
                 if path not in bars:
