@@ -1,6 +1,7 @@
 """``farfix release``, from the first key to a gateway, as people do it."""
 
 import functools
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -250,3 +251,24 @@ def test_nothing_is_handed_in_that_was_not_published(tmp_path: Path, gateway: ri
         client.publish(kit.room)
     client.close()
     assert gateway.sent == 0
+
+
+HOWTO = Path(__file__).resolve().parents[2] / "docs" / "howto-release.md"
+COMMANDS = re.findall(
+    r"farfix release (?!VERB)(\w+)(.*?)(?:`|\n\n|\n```)", HOWTO.read_text(), re.DOTALL
+)
+
+
+@pytest.mark.parametrize("verb", sorted({verb for verb, _ in COMMANDS}))
+def test_the_howto_names_options_that_exist(verb: str, farfix: Farfix) -> None:
+    options = {o for v, rest in COMMANDS if v == verb for o in re.findall(r"--[a-z-]+", rest)}
+    known = farfix("release", verb, "--help").stdout
+    assert "Usage" in known
+    assert all(option in known for option in options), options
+
+
+def test_the_howto_tells_of_every_verb(farfix: Farfix) -> None:
+    told = {verb for verb, _ in COMMANDS}
+    assert told == {"keygen", "key", "sign", "rotate", "withdraw", "publish", "verify"}
+    for verb in told:
+        assert f" {verb} " in farfix("release", "--help").stdout
