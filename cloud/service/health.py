@@ -131,8 +131,8 @@ class Comparison:
         """Remember which machines are out of their usual running for an update."""
         settle_ns = int(rollout.order.policy.gate.settle_s * NS)
         for update in updates.values():
-            phase, i = update.phase, self._buckets.index.get(update.device)
-            if i is None or phase in _FREE:
+            phase = update.phase
+            if phase in _FREE or update.device not in self._buckets.index:
                 continue
             if phase in _UNDER_WAY:
                 self._begun = _first(self._begun, update, now_ns)
@@ -140,7 +140,7 @@ class Comparison:
                 self._back = _first(self._back, update, now_ns)
             settling = phase is UpdatePhase.WATCHING and now_ns < update.watched_ns + settle_ns
             if phase in (*_UNDER_WAY, UpdatePhase.REVERTING, UpdatePhase.CANCELLING) or settling:
-                self._touched_ns[i] = now_ns
+                self._touched_ns[self._buckets.index[update.device]] = now_ns
 
     def _span(self, rollout: Rollout, update: Update, look: int) -> _Span | None:
         """Return which buckets a look compares; None: there is no such look, or not any more."""
