@@ -256,7 +256,7 @@ def _errors(made: Parts) -> list[str]:
 
 
 async def _perform(made: Parts, done: Callable[[], bool]) -> None:
-    outbox = Outbox(made, lambda *_: None, lambda _: None)
+    outbox = Outbox(made, lambda _: None, lambda *_: None, lambda *_: None)
     loop = asyncio.create_task(outbox.run())
     async with asyncio.timeout(15):
         while not done():  # noqa: ASYNC110 - waits for what the database shows
