@@ -79,6 +79,7 @@ def _on(
 
 P = Phase
 _MACHINES = (_on(Reported, rules.report), _on(Fetched, rules.fetch))
+_UNBEGUN = _on(Canceled, rules.cancel, P.CANCELED)
 _CANCEL = _on(Canceled, rules.cancel, P.CANCELLING, P.CANCELED)
 _STOP = _on(StopAsked, rules.stop, P.STOPPING)
 _COMPARED = _on(Compared, rules.compare, P.STOPPING)
@@ -86,9 +87,9 @@ _COMPARED = _on(Compared, rules.compare, P.STOPPING)
 TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
     {
         P.PROPOSED: dict(
-            [_on(Approved, rules.take_up, P.AWAITING_APPROVAL, P.RUNNING), _CANCEL, *_MACHINES]
+            [_on(Approved, rules.take_up, P.AWAITING_APPROVAL, P.RUNNING), _UNBEGUN, *_MACHINES]
         ),
-        P.AWAITING_APPROVAL: dict([_on(Approved, rules.approve, P.RUNNING), _CANCEL, *_MACHINES]),
+        P.AWAITING_APPROVAL: dict([_on(Approved, rules.approve, P.RUNNING), _UNBEGUN, *_MACHINES]),
         P.RUNNING: dict(
             [
                 _on(Ticked, rules.run, P.STOPPING, P.FINISHED),
@@ -133,7 +134,8 @@ def step(rollout: Rollout, updates: Mapping[str, Update], event: Event, now_ns: 
     rule = TABLE[rollout.phase].get(type(event))
     if rule is None:
         return rollout, {}, ()  # late, repeated or out of place: nothing changes
-    turn = Turn(rollout, updates, now_ns)
+    listening_ns = event.listening_ns if isinstance(event, Ticked) else 0
+    turn = Turn(rollout, updates, now_ns, listening_ns)
     rule.handle(turn, event)
     moved = turn.rollout
     if moved.phase is not rollout.phase and moved.phase not in rule.to:

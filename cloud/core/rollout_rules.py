@@ -36,7 +36,7 @@ from cloud.core.windows import is_open
 from contract.errors import Malformed, Refused
 from models import harm
 
-UNKNOWN = Facts()
+UNHEARD = Facts(silent=True)
 NAME_MAX = 80
 WHY_MAX = 1000
 _TIMED = frozenset(p for p, rules in TABLE.items() if Ticked in rules) - {UpdatePhase.WAITING}
@@ -50,6 +50,7 @@ class Turn:
     rollout: Rollout
     updates: Mapping[str, Update]
     now_ns: int
+    listening_ns: int
     changed: dict[str, Update] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
 
@@ -68,6 +69,7 @@ def _scene(turn: Turn) -> Scene:
         of_case=bool(rollout.command_id),
         action=first_action(rollout.number) + rollout.actions,
         now_ns=turn.now_ns,
+        listening_ns=turn.listening_ns,
     )
 
 
@@ -138,7 +140,7 @@ def _tick(turn: Turn, event: Ticked) -> None:
         phase = update.phase
         waits = phase is UpdatePhase.WAITING and begins and update.stage == turn.rollout.stage
         if waits or phase in _TIMED:
-            scene = _move(turn, scene, update, Ticked, facts.get(device, UNKNOWN))
+            scene = _move(turn, scene, update, Ticked, facts.get(device, UNHEARD))
 
 
 def _begin(turn: Turn, event: Ticked) -> None:
@@ -159,7 +161,7 @@ def _begin(turn: Turn, event: Ticked) -> None:
         if room <= 0:
             break
         given = scene.action
-        scene = _move(turn, scene, update, Word.BEGIN, event.facts.get(update.device, UNKNOWN))
+        scene = _move(turn, scene, update, Word.BEGIN, event.facts.get(update.device, UNHEARD))
         if scene.action != given:
             recent.append(now_ns)
             room -= 1
@@ -216,9 +218,9 @@ def _call_back(turn: Turn) -> None:
     scene = _scene(turn)
     for update in list(turn.each()):
         if update.phase is UpdatePhase.WAITING:
-            scene = _move(turn, scene, update, Word.LEAVE, UNKNOWN)
+            scene = _move(turn, scene, update, Word.LEAVE, UNHEARD)
         elif update.phase in (UpdatePhase.OFFERED, UpdatePhase.INSTALLING):
-            scene = _move(turn, scene, update, Word.CALL_BACK, UNKNOWN)
+            scene = _move(turn, scene, update, Word.CALL_BACK, UNHEARD)
 
 
 def _take_back(turn: Turn, event: Ticked) -> None:
@@ -227,7 +229,7 @@ def _take_back(turn: Turn, event: Ticked) -> None:
     scene = _scene(turn)
     for update in list(turn.each()):
         if update.phase in _WITH_RELEASE:
-            facts = event.facts.get(update.device, UNKNOWN)
+            facts = event.facts.get(update.device, UNHEARD)
             scene = _move(turn, scene, update, Word.GO_BACK, facts)
 
 

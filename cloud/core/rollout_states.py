@@ -246,9 +246,12 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 class Ticked(Struct, frozen=True, tag=True):
-    """Time passed; this is known of the rollout's machines."""
+    """Time passed; this is known of the rollout's machines. One that is missing is silent."""
 
     facts: dict[str, Facts]
+    listening_ns: int = 0
+    """Since when the gateway has heard machines without a break: what it missed while it was down
+    is nobody's failure, so patience does not end before it has listened for a while."""
 
 
 class Reported(Struct, frozen=True, tag=True):

@@ -35,6 +35,16 @@ class Scene(Struct, frozen=True, kw_only=True):
     action: int
     """The next number that is free."""
     now_ns: int
+    listening_ns: int = 0
+    """Since when machines were heard without a break."""
+
+
+def late(scene: Scene, update: Update, extra_s: float = 0.0) -> bool:
+    """Tell whether patience with the present phase has ended, some seconds later perhaps."""
+    heard_ns = 0
+    if scene.listening_ns:
+        heard_ns = scene.listening_ns + in_ns(scene.order.policy.limits.readback_s)
+    return scene.now_ns >= max(update.deadline_ns, heard_ns) + in_ns(extra_s)
 
 
 def enter(

@@ -17,6 +17,7 @@ from cloud.core.update_moves import (
     end,
     enter,
     in_ns,
+    late,
     read_after,
     reading,
     record,
@@ -37,7 +38,7 @@ def check(scene: Scene, update: Update, facts: Facts) -> Moved:
         return _check_no(scene, update, facts, seen)
     if seen == scene.order.version:
         return _watch(scene, update, facts)
-    if scene.now_ns < update.deadline_ns:
+    if not late(scene, update):
         return update, ()
     runs = f"it runs {seen}" if seen else "no version has been read since"
     said = f"It said 'success', but {runs}."
@@ -53,7 +54,7 @@ def _check_no(scene: Scene, update: Update, facts: Facts, seen: str) -> Moved:
         return start_back(scene, update, facts, "It said 'canceled', but it runs the release.")
     if seen:
         return unclear(scene, update, facts, f"{said} But it runs {seen}.")
-    if scene.now_ns < update.deadline_ns:
+    if not late(scene, update):
         return update, ()
     if canceled and not update.begun:
         return called_off(scene, update, said)
@@ -74,7 +75,9 @@ def _watch(scene: Scene, update: Update, facts: Facts) -> Moved:
     read = structs.replace(update, **reading(facts), timed_out=False, watched_ns=scene.now_ns)
     if scene.of_case:
         return end(scene, read, P.UPDATED, said)
-    moved = enter(scene, read, P.WATCHING, None, detail=said)
+    soak_s = scene.order.policy.stages[update.stage].soak_s
+    patience_s = soak_s + scene.order.policy.limits.readback_s
+    moved = enter(scene, read, P.WATCHING, patience_s, detail=said)
     return moved, (record(moved, "watched", f"{said} Its health is watched."),)
 
 
@@ -93,18 +96,26 @@ def observe(scene: Scene, update: Update, facts: Facts) -> Moved:
     since_ns = update.since_ns or now_ns if sick else 0
     if now_ns < update.watched_ns + settle_ns:
         since_ns = 0
-    if since_ns and now_ns >= since_ns + settle_ns and not update.harm:
+    lasted_ns = now_ns - max(since_ns, scene.listening_ns)
+    if since_ns and lasted_ns >= settle_ns and not update.harm:
         return _harm(scene, update, facts, f"With {scene.order.version}, {sick}.")
-    if now_ns >= update.watched_ns + in_ns(policy.stages[update.stage].soak_s):
-        if update.harm:
-            return end(scene, update, P.UPDATED, update.harm)
-        if not sick:
-            return end(scene, update, P.UPDATED, "It runs the release and is well.")
-    return (update if since_ns == update.since_ns else _since(update, since_ns)), ()
+    over = now_ns >= update.watched_ns + in_ns(policy.stages[update.stage].soak_s)
+    if over and (update.harm or not sick):
+        return _prove(scene, update, facts)
+    return (
+        update if since_ns == update.since_ns else structs.replace(update, since_ns=since_ns)
+    ), ()
 
 
-def _since(update: Update, since_ns: int) -> Update:
-    return structs.replace(update, since_ns=since_ns)
+def _prove(scene: Scene, update: Update, facts: Facts) -> Moved:
+    """End with the release if the machine shows it still."""
+    if facts.version == scene.order.version:
+        read = structs.replace(update, **reading(facts))
+        return end(scene, read, P.UPDATED, update.harm or "It runs the release and is well.")
+    if late(scene, update):
+        said = "It shows no version any more."
+        return unclear(scene, update, facts, said, timed_out=True)
+    return update, ()
 
 
 def _harm(scene: Scene, update: Update, facts: Facts, said: str) -> Moved:
@@ -159,13 +170,13 @@ def revert_failed(scene: Scene, update: Update, event: Reported) -> Moved:
 def returning(scene: Scene, update: Update, facts: Facts) -> Moved:
     """Wait until the version before is read, and the installer has said so."""
     seen = read_after(facts, max(update.entered_ns, update.reported_ns))
-    there, late = seen == update.from_version, scene.now_ns >= update.deadline_ns
+    there, over = seen == update.from_version, late(scene, update)
     quiet = update.report in (Report.NOTHING, Report.TAKEN)
-    if there and (late or not quiet):
+    if there and (over or not quiet):
         read = structs.replace(update, **reading(facts))
         word = "without a word of its installer" if quiet else "read from the machine"
         return end(scene, read, P.REVERTED, f"It runs {seen} again, {word}.")
-    if late:
+    if over:
         runs = f"it runs {seen}" if seen else "no version was read"
         said = f"It did not come back to {update.from_version}: {runs}. {update.detail}".strip()
         return unclear(scene, update, facts, said, timed_out=not seen)
@@ -178,6 +189,6 @@ def returning(scene: Scene, update: Update, facts: Facts) -> Moved:
 def doubt(scene: Scene, update: Update, facts: Facts) -> Moved:
     """Look once more at a machine that has just ended without the release."""
     seen = read_after(facts, max(update.entered_ns, update.version_ns))
-    if seen != scene.order.version or facts.elsewhere or scene.now_ns >= update.deadline_ns:
+    if seen != scene.order.version or facts.elsewhere or late(scene, update):
         return update, ()
     return unclear(scene, update, facts, f"{update.detail} But now it runs {seen}.")

@@ -22,6 +22,7 @@ from cloud.core.update_moves import (
     end,
     enter,
     in_ns,
+    late,
     read_after,
     reading,
     record,
@@ -50,7 +51,7 @@ def wait(scene: Scene, update: Update, facts: Facts) -> Moved:
     if not update.since_ns:
         return structs.replace(update, since_ns=scene.now_ns, detail=why), ()
     patience_s = scene.order.policy.limits.offer_s
-    if scene.now_ns >= update.since_ns + in_ns(patience_s):
+    if scene.now_ns >= max(update.since_ns, scene.listening_ns) + in_ns(patience_s):
         return drop(scene, update, facts, f"for {span(patience_s)} it could not be begun: {why}")
     return (update if why == update.detail else structs.replace(update, detail=why)), ()
 
@@ -78,9 +79,13 @@ def leave(scene: Scene, update: Update, facts: Facts) -> Moved:
 
 def hindered(facts: Facts) -> str:
     """Say why a machine cannot be begun now; empty: it can."""
-    if facts.elsewhere and not facts.busy:
+    if facts.busy:
+        return facts.busy
+    if facts.elsewhere:
         return "another rollout has an open action with it"
-    return facts.busy or ("" if facts.version else "its version is not known")
+    if facts.silent:
+        return "nothing comes from it"
+    return "" if facts.version else "its version is not known"
 
 
 # Offered and under way.
@@ -154,14 +159,14 @@ def miss(scene: Scene, update: Update, event: Reported) -> Moved:
     return again(scene, missed, f"It was not reached. {cut(event.detail)}".strip())
 
 
-def expire(scene: Scene, update: Update, _facts: Facts) -> Moved:
+def expire(scene: Scene, update: Update, facts: Facts) -> Moved:
     """Call back what took too long."""
-    if scene.now_ns < update.deadline_ns:
+    if not late(scene, update):
         return update, ()
     limits = scene.order.policy.limits
     if update.report is Report.CANCEL_REFUSED:
         said = f"It would not be called back, and has not ended within {span(limits.install_s)}."
-        return unclear(scene, update, _facts, said, timed_out=True)
+        return unclear(scene, update, facts, said, timed_out=True)
     said = f"It has not ended within {span(limits.install_s)}: calls it back."
     if not update.begun:
         said = f"It has not begun within {span(limits.offer_s)}: calls it back."
@@ -193,12 +198,19 @@ def resist(scene: Scene, update: Update, event: Reported) -> Moved:
 
 def called(scene: Scene, update: Update, facts: Facts) -> Moved:
     """Stop waiting for an answer to the call."""
-    if scene.now_ns < update.deadline_ns:
+    if not late(scene, update):
         return update, ()
     if update.begun:
         said = "It had begun, and does not answer the call back."
         return unclear(scene, update, facts, said, timed_out=True)
-    if read_after(facts, update.entered_ns) == scene.order.version:
+    seen = read_after(facts, update.entered_ns)
+    if seen == scene.order.version:
         said = "It never said that it began, does not answer the call back, and runs the release."
         return unclear(scene, update, facts, said)
-    return called_off(scene, update, "It has not begun, and cannot any more.")
+    if seen:
+        said = "It has not begun, and cannot any more."
+        return called_off(scene, structs.replace(update, **reading(facts)), said)
+    if late(scene, update, scene.order.policy.limits.readback_s):
+        said = "It does not answer the call back, and no version is read from it."
+        return unclear(scene, update, facts, said, timed_out=True)
+    return update, ()
