@@ -39,6 +39,10 @@ from models import artefact, harm
 RECENT = 7
 """Buckets: a machine that was not heard for longer could not have been updated."""
 SILENCE = "silence"
+TOLERATED_SCORE = 0.05
+"""A rise of the score, in alarm levels, that is no harm: a restart leaves half of that behind."""
+TOLERATED_SPREAD = 0.5
+"""The same for a key signal, in standard deviations of the controls' changes."""
 POINTS = 120
 """Of a chart."""
 ROLLOUTS = 16
@@ -179,13 +183,16 @@ class Comparison:
             return []
         changes = self._changes(span)
         others = changes[:, controls]
-        usual = _medians(others)
+        usual, spread = _medians(others)
+        tolerated = TOLERATED_SPREAD * spread
+        tolerated[0] = TOLERATED_SCORE
         found = []
         for update in group:
             own = changes[:, self._buckets.index[update.device]]
             if update.phase not in _RUNS:
                 own = self._taken_back(update, span)
             if not np.isnan(own).all():
+                own = own - tolerated
                 beyond = own - usual
                 earlier = self._earlier(rollout.number, update, len(update.looks), beyond)
                 p = harm.p_values(own, others, earlier + usual[:, np.newaxis])
@@ -207,7 +214,9 @@ class Comparison:
     def _changes(self, span: _Span) -> Means:
         """Return (measures, machines) changes, larger is worse; NaN: nothing can be said."""
         b = self._buckets
-        before, after = b.mean(span.begin, span.before), b.mean(span.after, span.end)
+        before = b.mean(span.begin, span.before)
+        # The second half: what a restart leaves behind fades, and harm may grow slowly.
+        after = b.mean((span.after + span.end) // 2, span.end)
         changes = self._worse[:, np.newaxis] * (after - before)
         changes[1:][np.isnan(after[1:])] = math.inf  # heard without a key signal
         changes[0, b.alarm_in(span.after, span.end)] = math.inf
@@ -313,12 +322,18 @@ def _buckets(seconds: float) -> int:
     return max(1, math.ceil(seconds * NS / BUCKET_NS))
 
 
-def _medians(changes: Means) -> Means:
-    """Return each measure's median; 0 where there is none to speak of."""
-    found = [
-        float(np.median(row[~np.isnan(row)])) if (~np.isnan(row)).any() else 0.0 for row in changes
-    ]
-    return np.array([value if math.isfinite(value) else 0.0 for value in found])
+def _medians(changes: Means) -> tuple[Means, Means]:
+    """Return each measure's median and spread (as a standard deviation, from the median distance).
+
+    Both are 0 where there is nothing to speak of.
+    """
+    middle, spread = np.zeros(len(changes)), np.zeros(len(changes))
+    for i, row in enumerate(changes):
+        finite = row[np.isfinite(row)]
+        if len(finite):
+            middle[i] = np.median(finite)
+            spread[i] = 1.4826 * np.median(np.abs(finite - middle[i]))
+    return middle, spread
 
 
 def _quantile(rows: Means, q: float) -> list[float | None]:

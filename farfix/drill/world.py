@@ -151,7 +151,8 @@ class World:
     def _measure(self) -> None:
         harm = self.harm_now()
         self.ever_harmed |= harm > 0
-        settling = np.exp(-self.stepped / 1.5) * 0.1 + np.exp(-self.booted / 1.5)
+        settling = 0.1 * np.exp(-self.stepped / 1.5)
+        settling += 0.3 * np.exp(-self.booted) + 0.1 * np.exp(-self.booted / 5)
         score = self.level + self.noise * self.fast + 0.02 * self.slow + settling
         self.score = np.maximum(score + self.fault + harm * self.size, 0.0)
         self.state = np.where(self.score >= 1.0, _ALARM, _HEALTHY).astype(np.uint8)
