@@ -40,6 +40,7 @@ ACTIONS: dict[Phase, tuple[RolloutAction, ...]] = {
     Phase.AWAITING_APPROVAL: ("approve", "cancel"),
     Phase.RUNNING: ("pause", "stop", "cancel"),
     Phase.PAUSED: ("resume", "stop", "cancel"),
+    Phase.CANCELLING: ("stop",),
 }
 """What a person may decide, by phase; in the others nothing."""
 URGENCY = {

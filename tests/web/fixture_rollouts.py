@@ -6,19 +6,29 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from cloud.core import rollout as rules
+from cloud.core import stages
 from cloud.core.published import AuditRow, Digests, Kept, RepositoryState
 from cloud.core.rollout_states import (
+    Approved,
+    Canceled,
     Candidate,
+    Event,
     Order,
+    Outcome,
+    Paused,
     Phase,
     Policy,
+    Record,
     Report,
+    Resumed,
     Rollout,
     Selection,
     Stage,
     Stop,
+    StopAsked,
     StopKind,
     Update,
     UpdatePhase,
@@ -33,20 +43,12 @@ from cloud.web.rollout_ports import (
     StagePlan,
 )
 from contract.errors import Refused
-from contract.firmware import Release
+from contract.firmware import Claims, Release
 from tests.web.fixture_world import HOSTILE, START_NS, S
 
 DAY = 86400 * S
 PUMP = "centrifugal_pump"
 HOSTILE_DEVICE = f"pump-{HOSTILE}"
-NEXT: dict[RolloutAction, tuple[tuple[Phase, ...], Phase]] = {
-    "approve": ((Phase.PROPOSED, Phase.AWAITING_APPROVAL), Phase.RUNNING),
-    "pause": ((Phase.RUNNING,), Phase.PAUSED),
-    "resume": ((Phase.PAUSED,), Phase.RUNNING),
-    "cancel": ((Phase.PROPOSED, Phase.AWAITING_APPROVAL, Phase.RUNNING, Phase.PAUSED),
-               Phase.CANCELED),
-    "stop": ((Phase.RUNNING, Phase.PAUSED), Phase.STOPPING),
-}  # fmt: skip
 
 
 def release(machine_type: str, version: str, **claims: object) -> Release:
@@ -99,84 +101,71 @@ class MemoryRollouts:
         return self.machines.get(machine_type, [])
 
     def preview(self, order: Order) -> Preview:
-        wanted = self._release(order)
-        chosen, excluded = [], {}
-        for c in self.candidates(order.machine_type):
-            s = order.selection
-            fits = (
-                (not s.sites or c.site in s.sites)
-                and (not s.devices or c.device in s.devices)
-                and (not s.hardware or c.hardware in s.hardware)
-                and (not s.versions or c.version in s.versions)
-                and set(s.labels) <= set(c.labels)
-            )
-            if not fits:
-                continue
-            if c.quarantined:
-                excluded[c.device] = f"in quarantine: {c.quarantined}"
-            elif wanted.hardware and c.hardware not in wanted.hardware:
-                excluded[c.device] = f"hardware {c.hardware} is not for it"
-            elif c.version == wanted.version:
-                excluded[c.device] = "runs it already"
-            else:
-                chosen.append(c.device)
+        rules.check(order)
+        claims = self._claims(order)
+        candidates = self.candidates(order.machine_type)
+        chosen, excluded = stages.eligible(claims, order.selection, candidates)
         if not chosen:
             raise Refused("no machine is left: look at the selection")
-        stages, done = [], 0
-        for stage in order.policy.stages:
-            share = (stage.percent or 100) / 100
-            goal = stage.count or math.ceil(share * len(chosen))
-            goal = max(done, min(goal, len(chosen)))
-            stages.append(StagePlan(devices=chosen[done:goal], soak_s=stage.soak_s))
-            done = goal
-        controls = len(self.candidates(order.machine_type)) - len(stages[0].devices)
+        plan = stages.plan(order.policy, chosen, seed=max(self.found, default=0) + 1)
         return Preview(
-            stages=stages, excluded=excluded, high_risk=wanted.high_risk, controls=controls
+            stages=[
+                StagePlan(devices=devices, soak_s=stage.soak_s)
+                for devices, stage in zip(plan, order.policy.stages, strict=True)
+            ],
+            excluded=excluded,
+            high_risk=claims.high_risk,
+            controls=len(candidates) - len(plan[0]),
         )
 
-    def _release(self, order: Order) -> Release:
+    def _claims(self, order: Order) -> Claims:
         for one in self.releases:
             r = one.release
             if (r.machine_type, r.version) == (order.machine_type, order.version):
                 if one.barred:
                     raise Refused(f"release {order.version} is barred: {one.barred}")
-                return r
+                fields = asdict(r)
+                return Claims(**{name: fields[name] for name in Claims.__struct_fields__})
         raise Refused(f"there is no release {order.version} for {order.machine_type!r}")
 
     async def create(self, order: Order, by: str) -> Rollout:
-        plan = self.preview(order)
+        return self.begin(order, by, START_NS)
+
+    def begin(self, order: Order, by: str, at_ns: int, **more: str | Phase) -> Rollout:
+        """Make a rollout by the real rules."""
         number = max(self.found, default=0) + 1
-        phase = Phase.AWAITING_APPROVAL if plan.high_risk else Phase.RUNNING
-        made = rollout(number, order, phase, by, START_NS, high_risk=plan.high_risk)
-        known = {c.device: c for c in self.candidates(order.machine_type)}
-        updates = {
-            device: Update(
-                number=number,
-                device=device,
-                site=known[device].site,
-                stage=i,
-                hardware=known[device].hardware,
-            )
-            for i, stage in enumerate(plan.stages)
-            for device in stage.devices
-        }
-        self.found[number] = (made, updates)
-        self.say(by, "created", f"Asked for release {order.version}.", rollout=number)
-        return made
+        made = rules.create(
+            number, order, by, self._claims(order), self.candidates(order.machine_type), at_ns,
+            **more,  # type: ignore[arg-type]  # phase and what a proposal has
+        )  # fmt: skip
+        return self._keep(made, {}, at_ns)
 
     async def decide(self, number: int, action: RolloutAction, by: str, why: str) -> Rollout:
-        found = self.found.get(number)
-        if found is None:
+        if number not in self.found:
             raise Refused(f"there is no rollout {number}")
-        before, updates = found
-        fits, after = NEXT[action]
-        if before.phase not in fits:
+        events: dict[RolloutAction, Event] = {
+            "approve": Approved(by=by),
+            "pause": Paused(by=by, why=why),
+            "resume": Resumed(by=by),
+            "cancel": Canceled(by=by, why=why),
+            "stop": StopAsked(by=by, why=why),
+        }
+        before, updates = self.found[number]
+        outcome = rules.step(before, updates, events[action], START_NS)
+        if outcome == (before, {}, ()):
             raise Refused(f"rollout {number} is {before.phase}: there is nothing to {action}")
-        if before.phase is Phase.AWAITING_APPROVAL and action == "approve" and by == before.author:
-            raise Refused("who asked for a rollout of high risk cannot approve it")
-        self.found[number] = (replace(before, phase=after, entered_ns=START_NS), updates)
-        self.say(by, action, why or "No reason given.", rollout=number)
-        return self.found[number][0]
+        return self._keep(outcome, updates, START_NS)
+
+    def _keep(self, outcome: Outcome, updates: dict[str, Update], at_ns: int) -> Rollout:
+        rollout, changed, effects = outcome
+        self.found[rollout.number] = (rollout, updates | changed)
+        for effect in effects:
+            if isinstance(effect, Record):
+                self.say(
+                    effect.by, effect.what, effect.text, rollout=rollout.number,
+                    device=effect.device, at_ns=at_ns,
+                )  # fmt: skip
+        return rollout
 
     def all(self) -> list[Rollout]:
         return [self.found[number][0] for number in sorted(self.found, reverse=True)]
@@ -242,19 +231,7 @@ class MemoryRollouts:
     def set(self, number: int, device: str, **changes: object) -> None:
         """Change one machine's part."""
         found, updates = self.found[number]
-        updates[device] = replace(updates[device], **changes)
-        self.found[number] = (found, updates)
-
-
-def rollout(
-    number: int, order: Order, phase: Phase, author: str, at_ns: int, **more: object
-) -> Rollout:
-    """Return a rollout in a phase."""
-    given: dict[str, object] = {"high_risk": False, "entered_ns": at_ns} | more
-    return Rollout(
-        number=number, order=order, phase=phase, author=author, created_ns=at_ns,
-        **given,  # type: ignore[arg-type]  # fields of Rollout
-    )  # fmt: skip
+        self.found[number] = (found, updates | {device: replace(updates[device], **changes)})
 
 
 def build() -> MemoryRollouts:
@@ -313,19 +290,6 @@ def _fleet(made: MemoryRollouts) -> None:
     )
 
 
-def _updates(made: MemoryRollouts, number: int, order: Order) -> dict[str, Update]:
-    known = {c.device: c for c in made.candidates(order.machine_type)}
-    return {
-        device: Update(
-            number=number, device=device, site=known[device].site, stage=i,
-            hardware=known[device].hardware, from_version=known[device].version,
-            version=known[device].version, version_ns=START_NS - 5 * S,
-        )
-        for i, stage in enumerate(made.preview(order).stages)
-        for device in stage.devices
-    }  # fmt: skip
-
-
 def _brought(update: Update, version: str, at_ns: int, phase: UpdatePhase) -> Update:
     return replace(
         update, phase=phase, action=update.number * 100_000 + 1, attempts=1, fetched=True,
@@ -335,36 +299,37 @@ def _brought(update: Update, version: str, at_ns: int, phase: UpdatePhase) -> Up
 
 
 def _finished(made: MemoryRollouts) -> None:
-    order = Order(machine_type=PUMP, version="1.0.1", title="Quieter restart")
     at_ns = START_NS - 20 * DAY
+    order = Order(machine_type=PUMP, version="1.0.1", title="Quieter restart")
+    begun = made.begin(order, "J. Doe", at_ns)
     updates = {
         device: _brought(update, "1.0.1", at_ns, UpdatePhase.UPDATED)
-        for device, update in _updates(made, 1, order).items()
+        for device, update in made.found[1][1].items()
     }
-    made.found[1] = (rollout(1, order, Phase.FINISHED, "J. Doe", at_ns, stage=4), updates)
-    made.say("J. Doe", "created", "Asked for release 1.0.1.", rollout=1, at_ns=at_ns)
+    made.found[1] = (replace(begun, phase=Phase.FINISHED, stage=4), updates)
 
 
 def _stopped(made: MemoryRollouts) -> None:
-    order = Order(machine_type=PUMP, version="1.2.0", title="New regulation")
-    updates = _updates(made, 2, order)
-    order = replace(order, version="1.1.0")
     at_ns = START_NS - 6 * DAY
+    order = Order(machine_type=PUMP, version="1.2.0", title="New regulation")
+    begun = made.begin(order, "J. Doe", at_ns)
+    updates = made.found[2][1]
     for n, (device, update) in enumerate(updates.items()):
         if update.stage == 0:
-            back = _brought(update, "1.0.0", at_ns, UpdatePhase.REVERTED)
+            back = _brought(update, update.from_version, at_ns, UpdatePhase.REVERTED)
             updates[device] = replace(back, harm="in alarm for 10 min" if n < 2 else "")
         else:
             detail = "the rollout ended before its turn"
             updates[device] = replace(update, phase=UpdatePhase.SKIPPED, detail=detail)
     stop = Stop(
         kind=StopKind.HEALTH,
-        detail="Motor current is higher than on machines not updated (evidence 8.4 of 8.0).",
+        detail="Machines with the release are worse than those without.",
         at_ns=at_ns + 4000 * S,
         reached=5,
         harmed=2,
     )
-    made.found[2] = (rollout(2, order, Phase.STOPPED, "J. Doe", at_ns, stop=stop), updates)
+    order = replace(order, version="1.1.0")
+    made.found[2] = (replace(begun, order=order, phase=Phase.STOPPED, stop=stop), updates)
     made.say("gateway", "stopped", stop.detail, rollout=2, at_ns=stop.at_ns)
 
 
@@ -377,8 +342,9 @@ def _running(made: MemoryRollouts) -> None:
         machine_type=PUMP, version="1.2.0", selection=Selection(hardware=[1, 2]), policy=policy,
         title=f"Current regulation {HOSTILE}",
     )  # fmt: skip
-    updates = _updates(made, 3, order)
     begun_ns = START_NS - 3 * 3600 * S
+    begun = made.begin(order, "J. Doe", begun_ns)
+    updates = made.found[3][1]
     P = UpdatePhase  # noqa: N806 (short for the table)
     third = [P.WATCHING] * 8 + [P.CHECKING, P.INSTALLING, P.INSTALLING, P.OFFERED, P.FAILED]
     seen = [0, 0, 0, 0]
@@ -396,7 +362,7 @@ def _running(made: MemoryRollouts) -> None:
                 moved = replace(moved, watched_ns=0, version=version, report=Report.TAKEN)
             updates[device] = replace(moved, looks=looks[:1] if third[n] is P.WATCHING else [])
     first = [d for d, u in updates.items() if u.stage == 2]
-    failed, hostile = first[12], HOSTILE_DEVICE
+    failed, hostile = first[12], next(d for d, u in updates.items() if u.stage == 1)
     said = f"slot B: write failed at 0x8000 {HOSTILE}"
     updates[failed] = replace(
         updates[failed], report=Report.FAILURE, reported_ns=START_NS - 300 * S, detail=said
@@ -405,20 +371,17 @@ def _running(made: MemoryRollouts) -> None:
     updates[hostile] = replace(
         updates[hostile], phase=P.UNCLEAR, version="1.0.0", report=Report.SUCCESS, detail=lied
     )
-    made.found[3] = (
-        rollout(3, order, Phase.RUNNING, "J. Doe", begun_ns, stage=2,
-                stage_ns=begun_ns + 7800 * S, log_evidence=EVIDENCE),
-        updates,
-    )  # fmt: skip
+    updates[HOSTILE_DEVICE] = replace(updates.pop(hostile), device=HOSTILE_DEVICE)
+    stage_ns = begun_ns + 7800 * S
+    begun = replace(begun, stage=2, stage_ns=stage_ns, log_evidence=EVIDENCE)
+    made.found[3] = (begun, updates)
     made.healths[3] = health(begun_ns)
-    made.say("J. Doe", "created", "Asked for release 1.2.0.", rollout=3, at_ns=begun_ns)
     for i, device in enumerate(first[:13]):
         at_ns = begun_ns + (7800 + 15 * i) * S
         said = f"Offered release 1.2.0 (action {300_001 + i})."
         made.say("gateway", "offered", said, rollout=3, device=device, at_ns=at_ns)
     made.say("gateway", "failed", f"slot B: write failed {HOSTILE}", rollout=3, device=failed)
-    made.say("gateway", "unclear", lied, rollout=3, device=hostile)
-    made.say("gateway", "offered", "Offered release 1.2.0.", rollout=3, device="pump-2")
+    made.say("gateway", "unclear", lied, rollout=3, device=HOSTILE_DEVICE)
 
 
 EVIDENCE = [[0.31, -0.4, -0.2, 1.1, -0.6], [-0.5, -0.9, 0.2, 0.6, -0.8], [0.0, -0.2, 0.1, 0.2, 0.0]]
@@ -450,18 +413,10 @@ def health(begun_ns: int) -> Health:
 
 def _asking(made: MemoryRollouts) -> None:
     order = Order(machine_type="air_compressor", version="3.0.0", title="Valve timing")
-    updates = _updates(made, 4, order)
-    asked_ns = START_NS - 1800 * S
-    made.found[4] = (
-        rollout(4, order, Phase.AWAITING_APPROVAL, "J. Doe", asked_ns, high_risk=True),
-        updates,
-    )
-    made.say("J. Doe", "created", "Asked for release 3.0.0.", rollout=4, at_ns=asked_ns)
+    made.begin(order, "J. Doe", START_NS - 1800 * S)
     order = Order(machine_type=PUMP, version="1.2.0", selection=Selection(sites=["harbour"]))
-    proposal = "Case pump-3-1795330100: after release 1.2.0 the firmware defect was gone."
-    made.found[5] = (
-        rollout(5, order, Phase.PROPOSED, "gateway", START_NS - 600 * S, proposal=proposal,
-                case_id="pump-3-1795330100"),
-        _updates(made, 5, order),
+    said = "Case pump-3-1795330100: after release 1.2.0 the firmware defect was gone."
+    made.begin(
+        order, "gateway", START_NS - 600 * S, phase=Phase.PROPOSED, proposal=said,
+        case_id="pump-3-1795330100",
     )  # fmt: skip
-    made.say("gateway", "proposed", proposal, rollout=5, at_ns=START_NS - 600 * S)

@@ -1,6 +1,7 @@
 """The firmware of one machine: what it runs, its updates, how it fetches them, its quarantine."""
 
 from nicegui import ui
+from nicegui.element import Element
 
 from cloud.web import words
 from cloud.web.console.frame import live, load
@@ -17,10 +18,12 @@ EVERY_S = 3.0
 class Firmware:
     """The section of a machine's page."""
 
-    def __init__(self, desk: Desk, views: RolloutViews, rollouts: Rollouts, device: str) -> None:
+    def __init__(
+        self, desk: Desk, views: RolloutViews, rollouts: Rollouts, device: str, top: Element
+    ) -> None:
+        """Build it; what people must know of a quarantine goes to the top of the page."""
         self._desk, self._views, self._rollouts, self._device = desk, views, rollouts, device
-        self._host = box("host")
-        self._quarantine = Section(box("stack"))
+        self._host, self._quarantine = box("host"), Section(top)
         with box("card stack stack-l") as self._card:
             Text("Firmware", tag="h2")
             self._facts = Section(box("facts"))

@@ -45,9 +45,9 @@ def install(desk: Desk, views: Views, rollouts: Rollouts, of_rollouts: RolloutVi
                 not_found(f"There is no machine {device!r} here.")
                 return
             ui.page_title(f"{machine.title} · Farfix")
-            head = _Head(machine)
+            head, top = _Head(machine), box("stack")
             plots = _Plots(desk, views, machine)
-            Firmware(desk, of_rollouts, rollouts, device)
+            Firmware(desk, of_rollouts, rollouts, device, top)
             _registers(machine)
             with box("card"):
                 Text("Cases", tag="h2").style("margin-bottom: 8px")

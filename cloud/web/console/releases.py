@@ -65,11 +65,14 @@ def takers(kept: Kept, machines: Sequence[Candidate]) -> str:
     if kept.barred:
         return "It is offered to no machine any more."
     able, excluded = stages.eligible(kept.release, Selection(), machines)
-    said = f"{len(able)} of {rollout_words.machines(len(machines))} may take it"
+    said = f"{len(able)} of {rollout_words.machines(len(machines))} may take it."
+    if not excluded:
+        return said
     reasons = Counter(excluded.values()).most_common()
-    told = [f"{count} not: {reason}" for reason, count in reasons[:REASONS]]
+    told = [f"{reason} ({count})" for reason, count in reasons[:REASONS]]
     rest = sum(count for _, count in reasons[REASONS:])
-    return "; ".join([said, *told, *([f"{rest} for other reasons"] if rest else [])]) + "."
+    others = [f"other reasons ({rest})"] if rest else []
+    return f"{said} Left out: {'; '.join(told + others)}."
 
 
 def _state(state: RepositoryState | None, now_ns: int) -> None:

@@ -9,7 +9,7 @@ from cloud.web.console.parts import Pill, Text, box, empty, set_prop
 from cloud.web.console.rollout_parts import UPDATE_TONE, button, machine_href, machine_link
 from cloud.web.rollout_schemas import RolloutView, UpdateView
 
-PAGE = 40
+PAGE = 25
 P = UpdatePhase
 FILTERS: dict[str, frozenset[UpdatePhase]] = {
     "All": frozenset(UpdatePhase),

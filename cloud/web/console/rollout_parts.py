@@ -142,10 +142,10 @@ def audit_table(rows: list[AuditEntry], *, rollout_column: bool) -> None:
 def _audit_row(row: AuditEntry, *, rollout_column: bool) -> None:
     with box(tag="tr"):
         Text(words.utc(row.at_ns), "num nowrap muted", tag="td")
-        Text(row.by, "wrap", tag="td")
+        Text(row.by, "wrap audit-who", tag="td")
         Text(row.what, "nowrap", tag="td")
-        Text(row.text, "wrap audit-text", tag="td")
-        with box(tag="td"):
+        Text(row.text, "wrap", tag="td")
+        with box("audit-machine", tag="td"):
             if row.device:
                 machine_link(row.device)
         if rollout_column:

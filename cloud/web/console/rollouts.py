@@ -70,7 +70,8 @@ def _card(rollout: RolloutBrief, now_ns: int) -> None:
                 if rollout.high_risk:
                     pill("warn", "priority_high", "High risk")
                 pill(*PHASE_TONE[rollout.phase], rollout.phase_text)
-        Bar().show(rollout.counts)
+        with box("rollout-bar"):
+            Bar().show(rollout.counts)
         far = f"{rollout.running} of {rollout_words.machines(rollout.machines)} run it"
         stage = f" · stage {rollout.stage} of {rollout.stages}" if rollout.open else ""
         with box("machine-foot num"):
