@@ -148,7 +148,7 @@ def _fetch(url: str, file: Path, length: int, web: Web) -> None:
 
 def _fetch_rest(url: str, file: Path, length: int, web: Web) -> None:
     start, chunks = web.get(url, file.stat().st_size)
-    with file.open("r+b") as out:
+    with file.open("r+b", buffering=0) as out:  # what came is kept if the agent dies
         out.truncate(start)
         size = out.seek(start)
         for chunk in chunks:

@@ -26,6 +26,7 @@ def write_config(the: Rig) -> Path:
         f'site = "{config.site}"',
         f'timescale = "{config.timescale}"',
         f'data_dir = "{config.data_dir}"',
+        *([f'trusted_root = "{config.trusted_root}"'] if config.trusted_root else []),
         "[broker]",
         f'url = "{config.broker.url}"',
         f'username = "{config.broker.username}"',
