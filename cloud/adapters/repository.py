@@ -136,7 +136,7 @@ class Repository:
 
     def trouble(self) -> str:
         """Return what people must know of the stored repository; empty: all is well."""
-        return self._trouble
+        return self._trouble if self._root is not None else ""
 
     def put_artifact(self, path: str, file: Path) -> None:
         """Take a file in that metadata will speak of. The file is moved.

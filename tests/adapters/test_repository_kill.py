@@ -63,7 +63,7 @@ def test_a_killed_gateway_has_all_of_a_publication_or_nothing(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        time.sleep(random.Random(seed).uniform(0.0, 0.5))
+        time.sleep(random.Random(seed).uniform(0.0, 0.3))
         os.kill(child.pid, signal.SIGKILL)
         told = child.stdout.read().split()
     reported = int(told[-1]) if told else 0
