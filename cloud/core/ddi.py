@@ -192,12 +192,17 @@ def _text(body: bytes) -> str:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        said = json.loads(text, strict=False)
+        said = json.loads(text, strict=False, object_pairs_hook=_first)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is no JSON: {error}") from error
     if not isinstance(said, dict):
         raise Malformed("the body is no JSON object")
     return said
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keep the first of fields with one name: a line of a log may write more of them."""
+    return dict(reversed(pairs))
 
 
 def _details(said: object) -> str:

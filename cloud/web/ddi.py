@@ -81,18 +81,20 @@ def _endpoint(
     answer: Answer, desk: DdiDesk, base_url: str, sleep: str
 ) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        body = await _read(request)
+        body, whole = await _read(request)
         tenant, device = request.path_params["tenant"], request.path_params["device"]
         if tenant.upper() != TENANT:
             response = _problem(404, f"The only tenant here is {TENANT}.")
         elif not _admitted(desk, device, request.headers.get("authorization", "")):
             response = _problem(401, "This machine or this token is not known here.")
-        elif body is None:
-            response = _problem(413, f"A body may have {MAX_BODY_BYTES} bytes, and {BODY_S:.0f} s.")
+        elif len(body) > MAX_BODY_BYTES:
+            response = _problem(413, f"A body may have at most {MAX_BODY_BYTES} bytes.")
+        elif not whole:
+            response = _problem(408, f"The body did not come within {BODY_S:.0f} s.")
         else:
             home = f"{base_url}/{tenant}/controller/v1/{device}"
             response = await _answered(answer, _Call(desk, device, home, sleep, request, body))
-        if body is None:
+        if not whole:
             response.headers["Connection"] = "close"
         return response
 
@@ -108,19 +110,19 @@ async def _answered(answer: Answer, call: _Call) -> Response:
         return _problem(503, str(error))
 
 
-async def _read(request: Request) -> bytes | None:
-    """Return the body; None: too long, too slow, or the client has gone."""
-    body, drained = b"", 0
+async def _read(request: Request) -> tuple[bytes, bool]:
+    """Return the body as far as it is kept, and whether the request has been read to its end."""
+    body, read = b"", 0
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
                 body += chunk[: MAX_BODY_BYTES + 1 - len(body)]
-                drained += len(chunk)
-                if drained > MAX_DRAIN_BYTES:
-                    return None
+                read += len(chunk)
+                if read > MAX_DRAIN_BYTES:
+                    return body, False
     except (TimeoutError, ClientDisconnect):
-        return None
-    return body if drained <= MAX_BODY_BYTES else None
+        return body, False
+    return body, True
 
 
 def _admitted(desk: DdiDesk, device: str, authorization: str) -> bool:

@@ -2,10 +2,17 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
+import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from cloud.core.rollout_states import Report
 from cloud.web import ddi, problems
@@ -119,3 +126,25 @@ def application(desk: DdiDesk, base_url: str) -> FastAPI:
     problems.install(app)
     app.include_router(ddi.routes(desk, base_url, POLL_S))
     return app
+
+
+@contextmanager
+def served(
+    build: Callable[[str], ASGIApp], http: Literal["auto", "h11", "httptools"] = "auto"
+) -> Iterator[str]:
+    """Serve what is built for a base URL, in a thread; yields the URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = uvicorn.Server(uvicorn.Config(build(url), http=http, log_level="critical"))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        until = time.monotonic() + 10
+        while not server.started and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.started
+        yield url
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
