@@ -69,7 +69,10 @@ def machines_page() -> str:
 
 
 def _machine(m: MachineType) -> str:
-    lines = [f"## {m.title} (`{m.name}`)\n", f"Polled every {m.poll_interval_s:g} s.\n"]
+    lines = [
+        f"## {m.title} (`{m.name}`)\n",
+        f"Polled every {m.poll_interval_s:g} s. {_updates(m)}\n",
+    ]
     lines += ["| signal | unit | range | role | register |", "|---|---|---|---|---|"]
     lines += [
         f"| `{s.name}` {s.title} | {s.unit} | {s.range[0]:g} to {s.range[1]:g} | {s.role.value} "
@@ -93,6 +96,17 @@ def _machine(m: MachineType) -> str:
         severity = f.severity.value + (", **safety**" if f.safety else "")
         lines.append(f"| `{f.code}` {f.title} | {severity} | {symptoms} | {remedies} | {parts} |")
     return "\n".join(lines) + "\n"
+
+
+def _updates(m: MachineType) -> str:
+    if m.ddi:
+        how = "Fetches firmware itself, over DDI."
+    elif m.firmware_block is not None:
+        how = f"Takes firmware through the update block at holding register {m.firmware_block}."
+    else:
+        return "Takes no firmware."
+    compared = ", ".join(f"`{k.signal}` (worse {k.worse.value})" for k in m.key_signals)
+    return f"{how} Beside the score, a release is judged by {compared}." if compared else how
 
 
 def _register(r: Register | None) -> str:
