@@ -36,8 +36,12 @@ class _Token(Struct, frozen=True):
     token: str
 
 
-class _Number(Struct, frozen=True):
+class Rollout(Struct, frozen=True):
+    """A rollout, in short."""
+
     number: int
+    open: bool
+    """Something can still happen in it."""
 
 
 class Api:
@@ -67,11 +71,15 @@ class Api:
     async def begin(self, order: Order) -> int:
         """Begin a rollout; return its number."""
         body = {"by": BY, "order": msgspec.to_builtins(order)}
-        return msgspec.json.decode(await self._call("POST", "rollouts", body), type=_Number).number
+        return msgspec.json.decode(await self._call("POST", "rollouts", body), type=Rollout).number
 
     async def decide(self, number: int, action: str) -> None:
         """Pause, resume, cancel or stop a rollout."""
         await self._call("POST", f"rollouts/{number}/{action}", {"by": BY, "why": "drill"})
+
+    async def rollout(self, number: int) -> Rollout:
+        """Return a rollout as it is now."""
+        return msgspec.json.decode(await self._call("GET", f"rollouts/{number}"), type=Rollout)
 
     async def update(self, number: int) -> Update:
         """Return the update of a rollout's only machine."""

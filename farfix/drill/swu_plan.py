@@ -32,7 +32,8 @@ class Fault(StrEnum):
     CANCEL_EARLY = "cancel_early"
     """A person cancels before the client has asked."""
     CANCEL_LATE = "cancel_late"
-    """A person cancels while the client downloads."""
+    """A person cancels while the client downloads. It may be too late: then the client
+    acknowledges what it does not do."""
     WRONG_TOKEN = "wrong_token"  # noqa: S105 - the fault's name
     FALLS_BACK = "falls_back"
     """The new payload is not healthy: the computer goes back to the old one and says failure."""
@@ -57,7 +58,7 @@ ENDS: dict[Fault, tuple[UpdatePhase, ...]] = {
     Fault.WRONG_HASH: (_P.UNCLEAR,),
     Fault.DOWNGRADE: (_P.FAILED,),
     Fault.CANCEL_EARLY: (_P.CANCELED, _P.SKIPPED),
-    Fault.CANCEL_LATE: (_P.CANCELED, _P.UPDATED),
+    Fault.CANCEL_LATE: (_P.CANCELED, _P.UPDATED, _P.REVERTED, _P.UNCLEAR),
     Fault.WRONG_TOKEN: (_P.FAILED,),
     Fault.FALLS_BACK: (_P.FAILED,),
     Fault.SAYS_FAILURE: (_P.UNCLEAR,),

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from cloud.core.rollout_policy import Gate, Limits, Order, Policy, Ramp, Selection, Stage
-from cloud.core.rollout_states import ENDS, UpdatePhase
+from cloud.core.rollout_states import UpdatePhase
 from contract.errors import Refused, Unreachable
 from farfix.drill import swu_stage
 from farfix.drill.swu_api import Api, Update
@@ -67,7 +67,9 @@ class Stand(Struct, frozen=True):
     """Of the computers."""
     certificate: Path
     computers: dict[str, Computer]
-    """Those that are on: their telemetry is sent."""
+    """Those that take part now: their telemetry is sent."""
+    sending: asyncio.Task[None]
+    """Sends it."""
 
 
 class Scene(Struct, frozen=True):
@@ -192,7 +194,7 @@ async def _known(scene: Scene) -> bool:
 async def _ended(scene: Scene, number: int, living: asyncio.Task[None]) -> bool:
     if living.done():
         living.result()  # it never ends by itself, so this raises what was wrong
-    return (await scene.api.update(number)).phase in ENDS
+    return not (await scene.api.rollout(number)).open
 
 
 async def _quiet(computer: Computer) -> bool:

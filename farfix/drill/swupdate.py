@@ -114,6 +114,8 @@ async def _play(
         async def one_after_another() -> None:
             for planned in waiting:
                 told.children.check()
+                if stand.sending.done():
+                    stand.sending.result()  # it ends only when something is wrong with it
                 try:
                     verdict = judge(await perform(planned, stand))
                 except FarfixError as error:
@@ -145,10 +147,10 @@ async def _stand(stage: Stage, its_broker: Broker, folder: Path) -> AsyncIterato
             password=its_broker.password(swu_stage.PLANT),
         ) as client,
     ):
-        stand = Stand(stage, api, proxy, folder, certificate, {})
-        sending = asyncio.create_task(_send(client, stand.computers))
+        computers: dict[str, Computer] = {}
+        sending = asyncio.create_task(_send(client, computers))
         try:
-            yield stand
+            yield Stand(stage, api, proxy, folder, certificate, computers, sending)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -159,8 +161,9 @@ async def _send(client: aiomqtt.Client, computers: dict[str, Computer]) -> None:
     """Publish what every computer that is on measures, until cancelled."""
     clock = PlantClock()
     while True:
-        for device, computer in list(computers.items()):
-            batch = computer.telemetry(clock.now_ns())
+        for device in list(computers):
+            computer = computers.get(device)  # its run may end while another's is sent
+            batch = computer.telemetry(clock.now_ns()) if computer is not None else None
             if batch is not None:
                 topic = topics.build(swu_stage.SITE, device, Channel.TELEMETRY)
                 await client.publish(topic, codec.encode(batch), qos=1)
