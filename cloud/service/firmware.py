@@ -45,7 +45,7 @@ class Firmware:
         """
         self._parts, self._boards = parts, boards
         self.devices, self.sight = Devices(parts), Sight(parts.assets, parts.machines)
-        self._comparisons = {
+        self.comparisons = {
             machine.name: _comparison(parts, machine)
             for machine in parts.machines.values()
             if machine.ddi or machine.firmware_block is not None
@@ -74,7 +74,7 @@ class Firmware:
         self._looked_s = now_s
         now_ns, boards = self._parts.clock.now_ns(), self._boards()
         self.sight.look(boards, now_ns)
-        for comparison in self._comparisons.values():
+        for comparison in self.comparisons.values():
             comparison.sample(now_ns, boards)
         self.rollouts.tick()
         if now_s - self._saved_s > SAVE_S:
@@ -84,7 +84,7 @@ class Firmware:
         """Keep what comparisons remember, for the types that have an open rollout."""
         self._saved_s = time.monotonic()
         types = {rollout.order.machine_type for rollout, _ in self.rollouts.open()}
-        kept = {_saved_as(name): self._comparisons[name].snapshot() for name in types}
+        kept = {_saved_as(name): self.comparisons[name].snapshot() for name in types}
         if kept:
             self._parts.store.memory.put_models(kept)
 
@@ -108,10 +108,10 @@ class Firmware:
         return [soon + "renew it with 'farfix release publish'."]
 
     def _due(self, rollout: Rollout, updates: Updates, now_ns: int) -> list[Compared]:
-        return self._comparisons[rollout.order.machine_type].due(rollout, updates, now_ns)
+        return self.comparisons[rollout.order.machine_type].due(rollout, updates, now_ns)
 
     def _view(self, rollout: Rollout, updates: Updates) -> Health | None:
-        comparison = self._comparisons[rollout.order.machine_type]
+        comparison = self.comparisons[rollout.order.machine_type]
         gate = rollout.order.policy.gate
         threshold = rules.log_threshold(gate, len(comparison.measures))
         return comparison.view(rollout, updates, threshold)
