@@ -38,6 +38,7 @@ from cloud.core.rollout_states import (
 from cloud.service.devices import Devices
 from cloud.service.parts import Parts
 from cloud.service.sight import Sight
+from cloud.web import metrics
 from cloud.web.rollout_ports import Standing
 from contract.errors import Refused
 from contract.firmware import Claims
@@ -84,6 +85,9 @@ class Rollouts:
     def tick(self) -> None:
         """Let time pass for every open rollout."""
         now_ns = self._parts.clock.now_ns()
+        for phase in Phase:
+            count = sum(self.all[number].phase is phase for number in self._open)
+            metrics.open_rollouts.labels(phase.value).set(count)
         for number in list(self._open):
             rollout, updates = self.all[number], self._open[number]
             facts = {
@@ -232,7 +236,16 @@ class Rollouts:
         )
         for row in rows:
             self._devices.keep(row)
+        self._count(moved, changed)
         self._take_over(moved, changed)
+
+    def _count(self, moved: Rollout, changed: Updates) -> None:
+        before = self._open.get(moved.number, {})
+        for device, update in changed.items():
+            if update.phase in ENDS and (device not in before or before[device].phase not in ENDS):
+                metrics.ended_updates.labels(update.phase.value).inc()
+        if moved.stop is not None and self.all[moved.number].stop is None:
+            metrics.stopped_rollouts.labels(moved.stop.kind.value).inc()
 
     def _after(self, effect: Quarantine) -> DeviceRow:
         row = self._devices.row(effect.device)

@@ -83,6 +83,15 @@ delivered_tickets = Counter(
 )
 open_cases = Gauge("farfix_cases_open", "Open cases now, by phase.", ["phase"], registry=registry)
 machines = Gauge("farfix_machines", "Machines now, by state.", ["state"], registry=registry)
+open_rollouts = Gauge(
+    "farfix_rollouts_open", "Open rollouts now, by phase.", ["phase"], registry=registry
+)
+stopped_rollouts = Counter(
+    "farfix_rollouts_stopped", "Rollouts that were stopped, by kind.", ["kind"], registry=registry
+)
+ended_updates = Counter(
+    "farfix_updates_ended", "Machines whose update ended, by phase.", ["outcome"], registry=registry
+)
 outbox_waiting = Gauge(
     "farfix_outbox_waiting", "Decided effects that are not done yet.", registry=registry
 )
