@@ -62,7 +62,8 @@ def main(runs: int, seed: int, report_file: Path | None) -> int:
     folder = Path("var") / f"drill-swupdate-{seed}"
     try:
         with Screen(runs) as screen:
-            result = run(folder.absolute(), runs, seed, screen)
+            planned = swu_plan.runs(runs, swu_stage.RELEASES, seed)
+            result = run(folder.absolute(), planned, seed, screen)
         screen.result(result)
     except KeyboardInterrupt:
         print("Interrupted; everything is stopped.", file=sys.stderr)
@@ -76,15 +77,14 @@ def main(runs: int, seed: int, report_file: Path | None) -> int:
     return 1 if result.problems else 0
 
 
-def run(folder: Path, count: int, seed: int, screen: Screen) -> Report:
-    """Play all runs and return what came of them.
+def run(folder: Path, runs: list[Run], seed: int, screen: Screen) -> Report:
+    """Play all runs and return what came of them; the seed decides what is in the payloads.
 
     Raises:
         Unreachable: a program did not start, or ended.
     """
     began_s = time.monotonic()
     stage = swu_stage.prepare(folder, seed)
-    runs = swu_plan.runs(count, swu_stage.RELEASES, seed)
     with ExitStack() as stack:
         its_broker = stack.enter_context(broker.start(folder / "broker", swu_stage.USERS))
         children = stack.enter_context(Children(folder / "logs"))
