@@ -10,7 +10,7 @@ from cloud.core.published import Digests
 from contract.errors import Refused, Unreachable
 
 TOTAL_BYTES_MAX = 20 * 10**9
-"""So much is kept at most."""
+"""So much is kept at most; uploads under way come on top."""
 UNLISTED_NS = 24 * 3600 * 10**9
 """So long a file may wait for metadata that speaks of it."""
 CHUNK_BYTES = 1024 * 1024
@@ -47,7 +47,7 @@ class Artifacts:
                 raise Refused(
                     f"with this artifact {(others + size) / 1e9:.1f} GB would be kept, and "
                     f"{TOTAL_BYTES_MAX / 1e9:.0f} GB is the most: withdraw old releases and "
-                    "publish; their files go with the next upload a day later"
+                    "publish, and those of their files that came more than a day ago go"
                 )
             os.utime(file)  # the day that it may wait begins now
             _sync(file)

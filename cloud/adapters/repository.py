@@ -178,7 +178,8 @@ class Repository:
             now = _moment(self._wall_ns())
             verified = signed_metadata.verify(metadata, self._root, self._seen, now)
             released = self._released(verified.releases)
-            kept = [self._keep(release) for release in verified.releases]
+            known = self._known_digests()
+            kept = [self._keep(release, known) for release in verified.releases]
             old = [name for name in self._rows(_IS_METADATA) if name not in verified.files]
             self._write(verified.files | released, gone=old)
             before = self._published.verified.files if self._published else {}
@@ -203,9 +204,10 @@ class Repository:
             )
             return
         kept, missing = [], []
+        known = self._known_digests()
         for release in verified.releases:
             try:
-                kept.append(self._keep(release))
+                kept.append(self._keep(release, known))
             except Refused as error:
                 missing.append(str(error))
         self._give_out(verified, kept, {})
@@ -232,7 +234,10 @@ class Repository:
     def _file(self, release: Release) -> Path | None:
         return self._artifacts.find(release.sha256, release.size_bytes)
 
-    def _keep(self, release: Release) -> Kept:
+    def _known_digests(self) -> dict[str, bytes]:
+        return self._rows(db.repository.c.name.startswith(DIGESTS))
+
+    def _keep(self, release: Release, known: Mapping[str, bytes]) -> Kept:
         """Look for a release's artifact and what is known of it."""
         path = self._file(release)
         if path is None:
@@ -240,8 +245,7 @@ class Repository:
                 f"the artifact {artifact_name(release)} is not here with "
                 f"{release.size_bytes} bytes: upload it, then publish again"
             )
-        name = DIGESTS + release.sha256
-        found = _read_digests(self._rows(db.repository.c.name == name).get(name, b""))
+        found = _read_digests(known.get(DIGESTS + release.sha256, b""))
         if found is None or found.sha256 != release.sha256:
             found = digests(path)
             self._write({DIGESTS + found.sha256: msgspec.json.encode(found)})
@@ -274,7 +278,8 @@ class Repository:
     def _sweep(self) -> None:
         kept = self._published.verified.releases if self._published else ()
         gone = self._artifacts.sweep({r.sha256 for r in kept}, self._wall_ns())
-        self._write({}, gone=[DIGESTS + sha256 for sha256 in gone])
+        if gone:
+            self._write({}, gone=[DIGESTS + sha256 for sha256 in gone])
 
     def _rows(self, which: sa.ColumnElement[bool]) -> dict[str, bytes]:
         query = sa.select(db.repository.c.name, db.repository.c.data).where(which)

@@ -146,6 +146,16 @@ async def test_metadata_has_a_bound(api: Client) -> None:
     problem(await api.put("/api/repository", content=body), 413)
 
 
+async def test_only_the_repository_s_own_bodies_may_be_large(api: Client) -> None:
+    large = b"x" * (guard.MAX_BODY_BYTES + 1)
+    for method, path in (
+        ("POST", "/api/repository"), ("PUT", "/api/repositoryx"), ("PUT", "/api/releases"),
+        ("GET", "/api/repository/targets/x"),
+    ):  # fmt: skip
+        answer = await api.request(method, path, content=large)
+        assert str(guard.MAX_BODY_BYTES) in problem(answer, 413)
+
+
 async def test_a_full_disk_is_told(
     api: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
