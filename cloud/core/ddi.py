@@ -172,7 +172,7 @@ def deployment_body(
         "_links": {"download": {"href": href}, "download-http": {"href": href}},
     }
     chunk = {
-        "part": "os",
+        "part": "bApp",  # the only one that Zephyr takes; nobody else looks
         "version": release.version,
         "name": release.machine_type,
         "artifacts": [artifact],

@@ -24,6 +24,7 @@ from contract import topics
 from contract.errors import Malformed, Refused, Unreachable
 
 TENANT = "DEFAULT"
+"""In any case; links say it so, because Zephyr asks in small letters and looks for large ones."""
 MAX_BODY_BYTES = 64 * 1024
 """Of what a client says; swupdate's largest reports have some kilobytes."""
 MAX_DRAIN_BYTES = 1024 * 1024
@@ -92,7 +93,7 @@ def _endpoint(
         elif not whole:
             response = _problem(408, f"The body did not come within {BODY_S:.0f} s.")
         else:
-            home = f"{base_url}/{tenant}/controller/v1/{device}"
+            home = f"{base_url}/{TENANT}/controller/v1/{device}"
             response = await _answered(answer, _Call(desk, device, home, sleep, request, body))
         if not whole:
             response.headers["Connection"] = "close"

@@ -259,6 +259,7 @@ def test_a_deployment_has_what_every_client_reads() -> None:
     (chunk,) = body["deployment"]["chunks"]
     (artifact,) = chunk["artifacts"]
     assert body["id"] == "300007"
+    assert chunk["part"] == "bApp"
     assert (chunk["name"], chunk["version"]) == ("edge_computer", "1.2.0")
     assert artifact["filename"] == "edge_computer-1.2.0.swu"
     assert artifact["size"] == 1000
