@@ -210,12 +210,16 @@ class World:
     def _look_at(self, old: Update, new: Update, disagreed: set[str]) -> None:
         if new.phase is old.phase:
             return
-        one, at_ns = self.machines[new.device], new.version_ns
+        one = self.machines[new.device]
         self._tell(f"{new.device} ({one.habit}): {old.phase} -> {new.phase}; runs {one.version}")
         if old.phase in ENDS and new.phase not in LEFT.get(old.phase, set()):
             self._problem(f"{new.device} left its end {old.phase} for {new.phase}")
         if (new.phase is P.UNCLEAR) != (new.device in disagreed):
             self._problem(f"{new.device} is {new.phase}, and a case was opened or not against that")
+        self._compare_with_truth(one, new)
+
+    def _compare_with_truth(self, one: Machine, new: Update) -> None:
+        at_ns = new.version_ns
         if new.phase is P.UPDATED and one.runs_at(one.reading[1]) != NEW:
             self._problem(f"{new.device} is updated but runs {one.runs_at(one.reading[1])}")
         if new.phase is P.UPDATED and self.now_ns - one.heard_ns > 600 * S and not new.harm:
@@ -225,6 +229,8 @@ class World:
         if new.phase is P.REVERTED and one.runs_at(at_ns) != OLD:
             self._problem(f"{new.device} is reverted but runs {one.version}")
         gone = new.phase in (P.FAILED, P.CANCELED, P.SKIPPED) and new.attempts
+        if gone and new.reported_ns and one.runs_at(new.reported_ns) == NEW:
+            self._problem(f"{new.device} is {new.phase} but ran the release when it said so")
         if gone and one.runs_at(self.now_ns) == NEW and not one.dead:
             known = ("failure, replaced at a restart long after", "already there")
             if one.runs_at(one.reading[1]) == NEW and one.habit not in known:
