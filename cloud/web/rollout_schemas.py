@@ -71,6 +71,7 @@ class HealthSummary(_View):
 
     share: float = Field(description="Of the evidence of harm that stops the rollout; 0 to 1.")
     text: str = Field(examples=["Evidence of harm: 3 % of what stops the rollout."])
+    worst: str = Field(description="The measure with the most of it; empty: none has any.")
     controls: int = Field(description="Machines to compare with.")
 
 

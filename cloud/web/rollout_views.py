@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import asdict
 
+from cloud.core import rollout_tally as tally
 from cloud.core.rollout_states import ENDED, ENDS, Order, Phase, Rollout, Update, UpdatePhase
 from cloud.web import rollout_words, words
 from cloud.web.rollout_ports import Health, Preview, RolloutAction, Rollouts
@@ -195,10 +196,9 @@ def _counts(counts: Counter[UpdatePhase]) -> dict[str, int]:
 def funnel(rollout: Rollout, updates: list[Update]) -> list[StageView]:
     """Return how the machines of each stage stand."""
     stages = rollout.order.policy.stages
-    counts: list[Counter[UpdatePhase]] = [Counter() for _ in stages]
+    counts = [Counter(c) for c in tally.funnel(rollout, {u.device: u for u in updates})]
     began: list[list[int]] = [[] for _ in stages]
     for update in updates:
-        counts[update.stage][update.phase] += 1
         if update.watched_ns:
             began[update.stage].append(update.watched_ns)
     return [
@@ -273,11 +273,9 @@ def summary(rollout: Rollout, updates: list[Update], health: Health) -> HealthSu
     elif worst is None or share <= 0:
         text = "No evidence of harm so far."
     else:
-        text = (
-            f"Evidence of harm: {words.percent(share)} of what stops the rollout, "
-            f"the most from {words.phrase(worst.measure).lower()}."
-        )
-    return HealthSummary(share=share, text=text, controls=health.controls)
+        text = f"Evidence of harm: {words.percent(share)} of what stops the rollout."
+    measure = worst.measure if worst is not None and share > 0 else ""
+    return HealthSummary(share=share, text=text, worst=measure, controls=health.controls)
 
 
 def cells(health: Health) -> list[EvidenceCell]:

@@ -34,7 +34,8 @@ def install(desk: Desk, views: RolloutViews) -> None:
                 )
                 for field in (device, rollout):
                     field.classes("search flush-left")
-            log = Log(views, lambda: (_number(rollout.value), str(device.value or "").strip()))
+            with box("card"):
+                log = Log(views, lambda: (_number(rollout.value), str(device.value or "").strip()))
             for field in (device, rollout):
                 field.on_value_change(log.restart)
             await log.refresh()

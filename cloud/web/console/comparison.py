@@ -20,6 +20,7 @@ def comparison(points: Sequence[HealthPointView], span: Area, marks: list[Mark])
     )  # fmt: skip
     options = charts.chart([track], span, [], marks)
     options["yAxis"][0] |= {"min": 0, "scale": False}
+    options["yAxis"][0]["axisLabel"]["showMaxLabel"] = False  # the names of marks stand there
     options["series"] += [
         _line("Not updated, median", CONTROL, times_ns, control),
         *_band("Updated", UPDATED, times_ns, updated, [p.updated_high for p in points]),

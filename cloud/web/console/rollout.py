@@ -44,9 +44,9 @@ CHOICES: dict[RolloutAction, Choice] = {
         why_needed=False,
     ),
     "stop": Choice(
-        "Stop and go back", "undo", "btn-bad",
-        "What is under way is called back, and machines that were updated go back to what they "
-        "ran before, as the gate would do it.",
+        "Stop", "front_hand", "btn-bad",
+        "As the gate would stop it: what is under way is called back, and updated machines go "
+        "back to what they ran before, unless the order says that they stay.",
         why_needed=True,
     ),
     "cancel": Choice(
@@ -176,7 +176,8 @@ class _Stage:
         began = "" if stage.began_ns is None else f" · began {words.clock(stage.began_ns)} UTC"
         size = rollout_words.machines(stage.machines)
         soak = f"watched for {words.span(stage.soak_s)}"
-        self._about.text = f"up to {stage.goal} · {size} · {soak}{began}"
+        goal = "" if stage.goal == size else f", {stage.goal} so far"
+        self._about.text = f"{size}{goal} · {soak}{began}"
         self._bar.show(stage.counts)
 
 

@@ -50,13 +50,17 @@ class Comparison:
         self._card.set_visibility(found is not None)
         if found is None or rollout is None:
             return
-        self._text.text = found.text
+        most = f" Most of it: {self._title(found.worst)}." if found.worst else ""
+        self._text.text = found.text + most
         self._fill.style(f"width: {max(found.share * 100, 0.5):.1f}%")
         tone = "ok" if found.share < NEAR else "warn" if found.share < CLOSE else "bad"
         self._gauge.classes(remove="tone-ok tone-warn tone-bad", add=f"tone-{tone}")
         set_prop(self._gauge, "aria-valuenow", f"{found.share * 100:.0f}")
         self._cells.show(repr(found.cells), lambda: _table(found, self._titles))
         self._draw_chart(found, rollout[0])
+
+    def _title(self, measure: str) -> str:
+        return self._titles.get(measure, words.phrase(measure))
 
     def _draw_chart(self, found: HealthView, rollout: RolloutView) -> None:
         self._chart.set_visibility(bool(found.points))
@@ -102,8 +106,7 @@ def _table(found: HealthView, titles: dict[str, str]) -> None:
                         with box("meter tone-info"):
                             box("meter-fill").style(f"width: {share * 100:.1f}%")
     Text(
-        "Each machine is compared with those not updated. What speaks for harm adds up, what "
-        f"speaks against it is taken off; at 100 % the rollout stops. {found.controls} machines "
-        "to compare with.",
+        "What all updated machines say together, each compared with machines not updated. "
+        f"At 100 % in any place the rollout stops. Machines to compare with: {found.controls}.",
         "muted small more",
     )

@@ -108,15 +108,19 @@ class _Row:
             with box(tag="td"):
                 self._device = machine_link("")
                 self._site = Text("", "small muted")
-            self._stage = Text("", "num", tag="td")
-            with box(tag="td"):
+            with _cell(HEADS[1]):
+                self._stage = Text("", "num")
+            with _cell(HEADS[2]):
                 self._state = Pill()
-            self._said = Text("", tag="td")
-            with box(tag="td"):
+            with _cell(HEADS[3]):
+                self._said = Text("")
+            with _cell(HEADS[4]):
                 self._version = Text("", "num nowrap")
                 self._from = Text("", "small muted num nowrap")
-            self._health = Text("", "wrap", tag="td")
-            self._detail = Text("", "wrap detail", tag="td")
+            with _cell(HEADS[5]):
+                self._health = Text("", "wrap")
+            with _cell(HEADS[6]):
+                self._detail = Text("", "wrap detail")
         self._shown: object = None
 
     def show(self, update: Update | None, rollout: RolloutView) -> None:
@@ -142,6 +146,13 @@ class _Row:
         self._from.text = _read(view, rollout.version)
         self._health.text = view.health_text or words.NONE
         self._detail.text = view.detail or words.NONE
+
+
+def _cell(head: str) -> Element:
+    """Return a cell that knows its column's name: on a phone cells stand below each other."""
+    cell = box(tag="td")
+    cell.props["data-label"] = head
+    return cell
 
 
 def _site(view: UpdateView) -> str:

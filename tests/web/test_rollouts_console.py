@@ -1,0 +1,360 @@
+"""The console's pages about rollouts in a real browser, over rollouts moved by the real rules."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from msgspec.structs import replace
+from nicegui import ui
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+from cloud.adapters.clock import PlantClock
+from cloud.core.rollout_states import Phase, UpdatePhase
+from cloud.web import console
+from cloud.web.app import STYLE
+from cloud.web.views import Views
+from tests.web.fixture_rollouts import DAY, HOSTILE_DEVICE, MemoryRollouts, build
+from tests.web.fixture_world import HOSTILE, WorldDesk
+
+pytestmark = pytest.mark.real
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def memory() -> MemoryRollouts:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def address(world: WorldDesk, memory: MemoryRollouts) -> Iterator[str]:
+    """A real server with the console."""
+    app = FastAPI()
+
+    @app.get("/assets/style.css")
+    def style() -> FileResponse:
+        return FileResponse(STYLE, media_type="text/css")
+
+    console.install(world, Views(world), memory)
+    ui.run_with(app, title="Farfix", favicon=console.FAVICON, dark=None, tailwind=False,
+                show_welcome_message=False)  # fmt: skip
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.started, "the server did not start within 20 s"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One tab that notes everything that goes wrong in it, and every foreign address."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.wrong: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("request", self._asked)
+
+    def _heard(self, message: object) -> None:
+        if getattr(message, "type", "") == "error":
+            self.wrong.append(str(getattr(message, "text", message)))
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.wrong.append(f"foreign: {request.url}")
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.address + path)
+        return self.page
+
+    def check(self) -> None:
+        assert self.wrong == []
+        assert self.page.evaluate("window.hacked") is None, "a device's text ran as a script"
+        assert self.page.locator("img[src=x]").count() == 0, "a device's text became markup"
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
+    visit = Visit(context.new_page(), address)
+    yield visit
+    visit.check()
+    context.close()
+
+
+@pytest.fixture
+def kept(memory: MemoryRollouts) -> Iterator[MemoryRollouts]:
+    """The rollouts, put back afterwards as they were."""
+    before = (dict(memory.found), memory.state, dict(memory.records), list(memory.log))
+    yield memory
+    memory.found, memory.state, memory.records, memory.log = before
+
+
+def phase_of(memory: MemoryRollouts, number: int) -> Phase:
+    return memory.found[number][0].phase
+
+
+def test_the_list_tells_how_far_each_rollout_is(visit: Visit) -> None:
+    page = visit.open("/rollouts")
+    cards = page.locator(".rollout-card")
+    expect(cards).to_have_count(5)
+    running = cards.filter(has_text="Rollout 3")
+    expect(running.get_by_text("18 of 106 machines run it · stage 3 of 4")).to_be_visible()
+    expect(running.get_by_text("1 unclear")).to_be_visible()
+    stopped = cards.filter(has_text="Rollout 2")
+    expect(stopped.get_by_text("5 reached, 2 harmed")).to_be_visible()
+    running.locator("a").click()
+    expect(page.get_by_role("heading", name="Stages")).to_be_visible()
+
+
+def test_a_rollout_shows_stages_health_machines_and_log(visit: Visit) -> None:
+    page = visit.open("/rollouts/3")
+    stages = page.locator(".stage")
+    expect(stages).to_have_count(4)
+    expect(stages.nth(2).get_by_text("8 watched")).to_be_visible()
+    expect(page.locator(".now:visible")).to_have_count(1)
+    expect(stages.nth(2).locator(".now")).to_be_visible()
+    bar = stages.nth(2).locator(".bar")
+    segment = bar.locator(".seg-watching")
+    share = segment.bounding_box()["width"] / bar.bounding_box()["width"]  # type: ignore[index]
+    assert share == pytest.approx(8 / 22, abs=0.03)
+    expect(bar).to_have_attribute(
+        "aria-label",
+        "8 watched, 1 version being read, 2 installing, 1 offered, 9 waiting, 1 failed",
+    )
+    said = "Evidence of harm: 14 % of what stops the rollout. Most of it: Drive-end bearing"
+    expect(page.get_by_text(said)).to_be_visible()
+    expect(page.locator(".gauge")).to_have_attribute("aria-valuenow", "14")
+    expect(page.locator(".case-chart canvas")).to_be_visible(timeout=15_000)
+    page.get_by_text("Evidence in detail").click()
+    expect(page.get_by_text("after 20 % of the soak")).to_be_visible()
+    expect(page.locator(".machines tbody tr:visible")).to_have_count(25)
+    expect(page.get_by_text("What was asked for")).to_be_visible()
+
+
+def test_text_from_outside_stays_text(visit: Visit) -> None:
+    page = visit.open("/rollouts/3")
+    expect(page.get_by_role("heading", name=f"Current regulation {HOSTILE}")).to_be_visible()
+    first = page.locator(".machines tbody tr").first
+    expect(first.get_by_role("link", name=HOSTILE_DEVICE)).to_be_visible()
+    expect(
+        page.locator(".machines td", has_text=f"write failed at 0x8000 {HOSTILE}")
+    ).to_be_visible()
+    expect(page.locator(".audit td", has_text=HOSTILE).first).to_be_visible()
+    address = f"/machines/{quote(HOSTILE_DEVICE, safe='')}"
+    expect(first.get_by_role("link")).to_have_attribute("href", address)
+    page = visit.open("/releases")
+    expect(page.get_by_text(f"Cures the current regulation. {HOSTILE}")).to_be_visible()
+    page = visit.open("/audit")
+    expect(page.get_by_text(HOSTILE_DEVICE).first).to_be_visible()
+
+
+def test_machines_are_filtered_and_turned_over(visit: Visit) -> None:
+    page = visit.open("/rollouts/3")
+    rows = page.locator(".machines tbody tr:visible")
+    expect(page.get_by_text("1 to 25 of 106")).to_be_visible()
+    page.get_by_role("button", name="More").click()
+    expect(page.get_by_text("26 to 50 of 106")).to_be_visible()
+    page.get_by_role("button", name="Trouble").click()
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("unclear")
+    page.get_by_role("button", name="Run it").click()
+    expect(rows).to_have_count(18)
+    page.get_by_label("Search").fill("no such machine")
+    expect(page.get_by_text("No machine matches")).to_be_visible()
+
+
+def test_the_page_follows_without_being_rebuilt(visit: Visit, kept: MemoryRollouts) -> None:
+    page = visit.open("/rollouts/3")
+    row = page.locator(".machines tbody tr", has_text="installing").first
+    expect(row).to_be_visible()
+    row.evaluate("element => { element.kept = true }")
+    for update in list(kept.found[3][1].values()):
+        if update.phase is UpdatePhase.INSTALLING:
+            kept.set(3, update.device, phase=UpdatePhase.CHECKING)
+    third = page.locator(".stage").nth(2)
+    expect(third.get_by_text("3 version being read")).to_be_visible(timeout=6000)
+    expect(third.get_by_text("installing")).to_be_hidden()
+    kept_rows = page.locator(".machines tbody tr").evaluate_all(
+        "all => all.filter(e => e.kept).length"
+    )
+    assert kept_rows == 1, "the table was rebuilt: it flickers"
+
+
+def test_a_person_pauses_and_resumes(visit: Visit, kept: MemoryRollouts) -> None:
+    page = visit.open("/rollouts/3")
+    page.get_by_role("button", name="Pause").click()
+    confirm = page.get_by_role("button", name="Yes, pause")
+    confirm.click()
+    expect(page.get_by_text("Please give your name")).to_be_visible()
+    assert phase_of(kept, 3) is Phase.RUNNING
+    page.get_by_label("Your name").fill("J. Doe <b>lead</b>")
+    confirm.click()
+    expect(page.get_by_text("No machine is begun until a person resumes it")).to_be_visible()
+    assert phase_of(kept, 3) is Phase.PAUSED
+    expect(page.get_by_text("J. Doe <b>lead</b>").first).to_be_visible(timeout=8000)
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_label("Your name").fill("J. Doe")
+    page.get_by_role("button", name="Yes, resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    assert phase_of(kept, 3) is Phase.RUNNING
+
+
+def test_a_stop_needs_a_reason_and_is_told(visit: Visit, kept: MemoryRollouts) -> None:
+    page = visit.open("/rollouts/3")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_label("Your name").fill("J. Doe")
+    page.get_by_role("button", name="Yes, stop").click()
+    expect(page.get_by_text("Please give your name and a reason.")).to_be_visible()
+    page.get_by_label("Reason").fill("pressure drops after the update")
+    page.get_by_role("button", name="Yes, stop").click()
+    expect(page.get_by_role("heading", name="A person stopped it")).to_be_visible(timeout=6000)
+    assert kept.found[3][0].phase is Phase.STOPPING
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+
+
+def test_the_same_person_cannot_approve(visit: Visit, kept: MemoryRollouts) -> None:
+    page = visit.open("/rollouts/4")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_label("Your name").fill("J. Doe")
+    page.get_by_role("button", name="Yes, approve").click()
+    expect(page.get_by_text("Not done: J. Doe asked for this rollout")).to_be_visible()
+    page.get_by_label("Your name").fill("R. Roe")
+    page.get_by_role("button", name="Yes, approve").click()
+    expect(page.get_by_text("Stage 1 of 5")).to_be_visible(timeout=6000)
+    assert kept.found[4][0].phase is Phase.RUNNING
+
+
+def test_a_new_rollout_is_previewed_and_begun(visit: Visit, kept: MemoryRollouts) -> None:
+    page = visit.open("/releases")
+    expect(page.get_by_text("Barred")).to_be_visible()
+    card = page.locator(".card", has_text="Centrifugal pump 1.2.0")
+    expect(card.get_by_text("107 of 160 machines may take it")).to_be_visible()
+    card.get_by_role("link", name="Roll out").click()
+    expect(page.get_by_role("heading", name="It would reach 107 machines")).to_be_visible()
+    page.get_by_label("Sites").click()
+    page.get_by_role("option", name="harbour").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="It would reach 36 machines")).to_be_visible()
+    stages = page.get_by_label("Stages: machines or percent")
+    stages.fill("3, 2%, many")
+    expect(page.get_by_text("'many' is no stage")).to_be_visible()
+    stages.fill("3, 100%")
+    expect(page.get_by_role("heading", name="Stage 1: 3 machines")).to_be_visible()
+    expect(page.get_by_role("heading", name="Stage 2: 33 machines")).to_be_visible()
+    page.get_by_text("Begin machines only in a maintenance window").click()
+    page.get_by_label("Time zone").fill("Europe/Nowhere")
+    expect(page.get_by_text("Europe/Nowhere").last).to_be_visible()
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_label("What it is for").fill(f"Calmer {HOSTILE}")
+    page.get_by_role("button", name="Begin the rollout").click()
+    page.get_by_label("Your name").fill("J. Doe")
+    page.get_by_role("button", name="Yes, begin").click()
+    expect(page.get_by_role("heading", name=f"Calmer {HOSTILE}")).to_be_visible()
+    made, updates = kept.found[6]
+    assert (made.author, len(updates)) == ("J. Doe", 36)
+    assert made.order.policy.window is not None
+    assert made.order.policy.window.timezone == "Europe/Berlin"
+    assert {u.site for u in updates.values()} == {"harbour"}
+
+
+@pytest.mark.parametrize(
+    ("left_days", "said"),
+    [
+        (2.0, "The timestamp metadata expires in 2 days"),
+        (-1.0, "The timestamp metadata has expired"),
+    ],
+)
+def test_expiry_is_told_before_it_comes(
+    visit: Visit, kept: MemoryRollouts, left_days: float, said: str
+) -> None:
+    now_ns = PlantClock().now_ns()
+    assert kept.state is not None
+    far_ns = now_ns + 90 * DAY
+    kept.state = replace(
+        kept.state, timestamp_expires_ns=now_ns + int(left_days * DAY) + 10**9,
+        snapshot_expires_ns=far_ns, targets_expires_ns=far_ns, root_expires_ns=far_ns,
+    )  # fmt: skip
+    page = visit.open("/releases")
+    alert = page.locator("[role=alert].warning")
+    expect(alert).to_have_count(1)
+    expect(alert).to_contain_text(said)
+    expect(alert).to_contain_text("farfix release publish")
+
+
+def test_a_machine_tells_of_its_firmware_and_leaves_quarantine(
+    visit: Visit, kept: MemoryRollouts
+) -> None:
+    page = visit.open("/machines/pump-2")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Firmware"))
+    expect(card.get_by_text("issued")).to_be_visible(timeout=10_000)
+    card.get_by_text("What it says of itself (3)").click()
+    expect(card.get_by_text(HOSTILE)).to_be_visible()
+    expect(page.get_by_text("In quarantine")).to_have_count(0)
+    page = visit.open("/machines/pump-7")
+    expect(page.get_by_text("In quarantine: it takes part in no rollout")).to_be_visible()
+    page.get_by_role("button", name="Release").click()
+    page.get_by_label("Your name").fill("J. Doe")
+    page.get_by_role("button", name="Yes, release").click()
+    expect(page.get_by_text("In quarantine")).to_have_count(0)
+    assert kept.records["pump-7"].quarantined == ""
+
+
+def test_the_audit_log_is_filtered(visit: Visit) -> None:
+    page = visit.open("/audit")
+    rows = page.locator(".audit tbody tr")
+    everything = rows.count()
+    assert everything > 10
+    page.get_by_label("Rollout").fill("4")
+    expect(rows).to_have_count(1)
+    page.get_by_label("Rollout").fill("x")
+    expect(page.get_by_text("Nobody did anything that fits.")).to_be_visible()
+    page.get_by_label("Rollout").fill("")
+    page.get_by_label("Machine").fill("pump-2")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Offered release 1.2.0")
+
+
+@pytest.mark.parametrize("path", ["/rollouts/99", "/rollouts/x", "/rollouts/%00", "/rollouts/-1"])
+def test_wrong_addresses_are_answered_kindly(visit: Visit, path: str) -> None:
+    page = visit.open(path)
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(browser: Browser, address: str, tmp_path: Path, scheme: str) -> None:
+    context = browser.new_context(viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
+    visit = Visit(context.new_page(), address)
+    for path in ("/rollouts", "/rollouts/3", "/rollouts/2", "/rollouts/new", "/releases",
+                 "/audit", "/machines/pump-7"):  # fmt: skip
+        page = visit.open(path)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(1500)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], f"{path} is {wide} px wide"
+    visit.check()
+    context.close()
