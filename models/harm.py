@@ -37,7 +37,7 @@ def log_evidence(p_values: Sequence[float]) -> float:
     Args:
         p_values: one per machine, in any order; each above 0, at most 1.
     """
-    n, total = len(p_values), -math.fsum(math.log(p) for p in p_values)
+    n, total = len(p_values), -float(np.log(np.array(p_values)).sum())
     if total == 0.0:
         return -math.log(n + 1)
     # The integral of e**n * exp(total * (1 - e)) from 0 to 1 as a series: all terms are positive.

@@ -119,9 +119,11 @@ class Comparison:
         if rollout.phase in ENDED:
             self._ranked.pop(rollout.number, None)
             return []
+        looks, index = len(rollout.order.policy.gate.looks), self._buckets.index
         groups: dict[_Span, list[Update]] = {}
         for update in updates.values():
-            if (update.phase in _RUNS or update.harm) and update.device in self._buckets.index:
+            runs = update.watched_ns and (update.phase in _RUNS or update.harm)
+            if runs and len(update.looks) < looks and update.device in index:
                 span = self._span(rollout, update, len(update.looks))
                 if span is not None and now_ns >= span.end * BUCKET_NS:
                     groups.setdefault(span, []).append(update)
@@ -151,7 +153,7 @@ class Comparison:
         policy = rollout.order.policy
         gate = policy.gate
         soak_s = policy.stages[update.stage].soak_s
-        if look >= len(gate.looks) or not update.watched_ns or soak_s <= gate.settle_s:
+        if soak_s <= gate.settle_s:
             return None
         action, begun_ns = self._begun.get(update.device, (0, 0))
         if action // ACTIONS_PER_ROLLOUT != update.number or begun_ns > update.watched_ns:
