@@ -50,7 +50,12 @@ class Releases:
         self._root = None if trusted_root is None else _read_root(trusted_root)
         self._folder = folder
         self._clock = clock
-        self._one = threading.Lock()
+        self._last: Verified | None = None
+        """Shared by devices that take the same release."""
+        self._turn = asyncio.Lock()
+        """One fetch at a time: each takes memory."""
+        self._folder_free = threading.Lock()
+        """Held by a thread that is at work, even when nobody waits for it any more."""
 
     async def fetch(self, ref: ReleaseRef) -> Verified:
         """Verify a repository and return a release of it with its image.
@@ -69,7 +74,7 @@ class Releases:
             raise Refused(f"the repository {ref.repository!r} is no http or https address")
         root, stop = self._root, threading.Event()
         try:
-            async with asyncio.timeout(METADATA_S + IMAGE_S):
+            async with asyncio.timeout(METADATA_S + IMAGE_S), self._turn:
                 return await _in_thread(lambda: self._take(root, ref, stop))
         except TimeoutError as error:
             raise NotFetched("the repository takes too long to answer") from error
@@ -84,16 +89,19 @@ class Releases:
         from edge.adapters import repository  # noqa: PLC0415 - memory that only updates need
         from edge.adapters.web import Web  # noqa: PLC0415 - likewise
 
-        if not self._one.acquire(timeout=METADATA_S + IMAGE_S):
-            raise Unreachable("another release is being fetched for too long")
+        if not self._folder_free.acquire(timeout=METADATA_S):
+            raise Unreachable("an earlier fetch still hangs on its server")
         try:
             now_s = self._clock.wall_s()
             found = repository.find(root, self._folder, ref, Web(METADATA_S, stop), now_s)
-            compatibility.check_kind(found.release)
-            image = repository.download(found, self._folder / "images", ref, Web(IMAGE_S, stop))
+            if self._last is None or self._last.release != found.release:
+                compatibility.check_kind(found.release)
+                web = Web(IMAGE_S, stop)
+                image = repository.download(found, self._folder / "images", ref, web)
+                self._last = Verified(found.release, image)
+            return self._last
         finally:
-            self._one.release()
-        return Verified(found.release, image)
+            self._folder_free.release()
 
 
 def _read_root(file: Path) -> bytes:

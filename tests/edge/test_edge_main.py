@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from contract.commands import AnswerStatus
-from tests.edge.rig import Rig, pump, rig
+from contract.firmware import MAX_IMAGE_BYTES
+from tests.edge import plant
+from tests.edge import repo as repos
+from tests.edge.repo import Repo
+from tests.edge.rig import PUMP, Rig, pump, rig
 from tests.peers import Mosquitto
 
 RSS_MAX_MIB = 60
@@ -64,9 +68,9 @@ async def process(config: Path) -> AsyncIterator[Process]:
         await child.communicate()
 
 
-def rss_mib(pid: int) -> float:
+def rss_mib(pid: int, which: str = "VmRSS") -> float:
     line = next(
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in line
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if which in line
     )
     return int(line.split()[1]) / 1024
 
@@ -95,6 +99,36 @@ async def test_the_agent_is_small_and_ends_politely(mosquitto: Mosquitto, tmp_pa
         assert child.returncode == 0, errors.decode()
         await the.gateway.until(lambda: not the.gateway.statuses[the.agent_name][-1].online)
         assert the.gateway.statuses[the.agent_name][-1].reason.endswith("stopped")
+
+
+@pytest.mark.real
+async def test_the_agent_stays_small_while_it_updates_all_its_devices(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    repo = Repo()
+    for number in range(300):
+        repo.add(f"1.4.{number}", b"%d" % number, notes="n" * 200)
+    repo.add("1.5.0", bytes(MAX_IMAGE_BYTES))
+    repo.publish()
+    units = [pump() for _ in range(10)]
+    for unit in units:
+        plant.Bootloader(unit, PUMP)
+    with repos.serving(repo) as server:
+        async with rig(mosquitto, tmp_path, *units) as the:
+            the.trusted_root = repos.root_file(tmp_path, repo)
+            async with process(write_config(the)) as child:
+                await the.gateway.until(lambda: the.gateway.ticks(the.device(10)) >= 2)
+                before = rss_mib(child.pid)
+                for number in range(1, 11):
+                    command = the.command(
+                        "update_firmware", lifetime_s=7200, release=repos.ref(server, "1.5.0")
+                    )
+                    await the.gateway.send(the.device(number), command)
+                await the.gateway.until(lambda: len(the.gateway.answers) == 10)
+                assert {answer.firmware for answer in the.gateway.answers} == {"1.5.0"}
+                peak = rss_mib(child.pid, "VmHWM")
+    print(f"edge agent: {before:.1f} MiB, {peak:.1f} MiB at most in 10 updates")  # noqa: T201 - shown by pytest -s
+    assert peak < RSS_MAX_MIB
 
 
 @pytest.mark.real

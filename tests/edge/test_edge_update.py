@@ -110,3 +110,19 @@ def test_a_refusal_of_the_bootloader_ends_it(phase: Phase, state: UpdateState) -
     _, step = update.advance(at(phase), state, 1)
     assert isinstance(step, Broken)
     assert state.name in step.reason
+
+
+def test_going_back_is_one_order_that_is_not_repeated() -> None:
+    step = update.revert()
+    assert controls(step) == [UpdateControl.REVERT]
+    assert step.once
+
+
+@given(st.sampled_from(UpdateState) | st.none(), st.floats(0, 1000))
+def test_only_a_device_that_says_so_has_gone_back(
+    state: UpdateState | None, waited_s: float
+) -> None:
+    step = update.reverted(state, waited_s)
+    assert isinstance(step, Finished) == (state is UpdateState.REVERTED)
+    if waited_s > update.PATIENCE_S[Phase.BOOTING]:
+        assert not isinstance(step, Wait)
