@@ -58,7 +58,9 @@ class End(Struct, frozen=True, kw_only=True):
     minutes: float
     """From the first offer to the stop, or to the end."""
     left: int
-    """Machines that still run the release after a stop."""
+    """Machines that still run the release after a stop ..."""
+    untold: int
+    """... and of which the gateway does not say so: they are no case for people."""
     judged_unhealthy: int
     """Machines that were taken back one by one, because they were plainly in alarm or silent."""
 
@@ -204,6 +206,8 @@ class _Run:
         stop = self.rollout.stop
         if stop is None:
             self.count()
+        release = self.world.release
+        left = [u for d, u in self.updates.items() if release[self.index[d]] and stop is not None]
         end_ns = self.rollout.entered_ns if stop is None else stop.at_ns
         return End(
             seed=self.seed,
@@ -213,7 +217,8 @@ class _Run:
             harmed=self.harmed,
             prone=int(self.world.prone.sum()),
             minutes=(end_ns - self.begun_ns) / STEP_NS * STEP_S / 60,
-            left=0 if stop is None else int(self.world.release.sum()),
+            left=len(left),
+            untold=sum(u.phase is not UpdatePhase.UNCLEAR for u in left),
             judged_unhealthy=_unhealthy(self.updates),
         )
 

@@ -54,8 +54,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """From the first offer to the stop, or to the end."""
     left: int
     """Machines that still ran the release after a stop, in all runs."""
-    left_runs: int
-    """Runs with such machines."""
+    untold: int
+    """Of those, machines of which the gateway does not say so."""
 
 
 class Drill(Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ def summary(kind: Kind, ends: Sequence[End], devices: int) -> Summary:
         harmed=_three([end.harmed for end in ends]),
         minutes=_three([round(end.minutes) for end in ends]),
         left=sum(end.left for end in stopped),
-        left_runs=sum(end.left > 0 for end in stopped),
+        untold=sum(end.untold for end in stopped),
     )
 
 
@@ -115,6 +115,10 @@ def problems(summaries: Sequence[Summary], bad_rate: float) -> list[str]:
         late = s.runs - s.in_time.count
         if s.kind in _JUDGED and bad_rate >= 1.0 and late > (1 - IN_TIME) * s.runs:
             found.append(f"{s.kind.value}: {late} of {s.runs} were not stopped in time")
+        if s.untold:
+            found.append(
+                f"{s.kind.value}: {s.untold} machines kept the release, and nobody is told"
+            )
     return found
 
 
@@ -129,7 +133,7 @@ def table(drill: Drill) -> Table:
         shown.add_row(s.kind.value, s.stopped.text(), in_time, *columns, str(s.left))
     shown.caption = (
         "Shares with 95 % intervals; in time: at most 2 % of the machines had the release, or the "
-        "first stage. Numbers: median / 90 % / most. Left: machines that still run the release "
-        "after a stop."
+        "first stage. Numbers: median / 90 % / most. Left: machines that still ran the release "
+        "when a stop was over; they were out of reach, and a case is open for each."
     )
     return shown
