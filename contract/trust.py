@@ -12,6 +12,9 @@ import msgspec
 from contract.errors import FarfixError, Malformed, Refused, Unreachable
 from contract.firmware import Claims, Release, target_path
 
+MACHINE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Of a release: it becomes a part of paths, so that it must not lead out of a folder."""
+
 
 def release(path: str, size_bytes: int, hashes: Mapping[str, str], custom: object) -> Release:
     """Read the release that a target is: its path, length, hashes and ``custom`` part.
@@ -27,6 +30,8 @@ def release(path: str, size_bytes: int, hashes: Mapping[str, str], custom: objec
         )
     except msgspec.ValidationError as error:
         raise Malformed(f"target {path} is no release: {error}") from error
+    if MACHINE_TYPE.fullmatch(made.machine_type) is None:
+        raise Malformed(f"target {path}: {made.machine_type!r} is no name of a machine type")
     expected = target_path(made.machine_type, made.version, made.format)
     if path != expected:
         raise Malformed(f"target {path} says that it is {expected}: a target lies under its name")

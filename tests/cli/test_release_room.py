@@ -131,6 +131,9 @@ def test_who_changes_what_is_staged_needs_all_signatures_anew(kit: Kit, image: P
     releases.add(kit.room, image, replace(CLAIMS, version="1.3.0"), image_key(kit))
     (standing,) = repository.sign(kit.room, [two])
     assert (standing.version, standing.missing) == (3, 1)
+    staged = repository.staged_targets(kit.room)
+    assert staged is not None
+    assert list(staged.signatures) == [two.public_key.keyid]
 
 
 def test_a_version_never_changes(kit: Kit, image: Path) -> None:

@@ -20,7 +20,7 @@ NUMBERS = st.integers(0, 999)
 VERSIONS = st.builds("{}.{}.{}".format, NUMBERS, NUMBERS, NUMBERS)
 CLAIMS = st.builds(
     Claims,
-    machine_type=st.text("abc_", min_size=1, max_size=64),
+    machine_type=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True),
     version=VERSIONS,
     format=st.sampled_from(Format),
     hardware=st.lists(st.integers(1, 65535), max_size=3),
@@ -114,6 +114,13 @@ def test_a_target_that_is_no_release_is_explained(
     custom = {"machine_type": "chiller", "version": "1.1.0"} | changed
     with pytest.raises(Malformed, match=message):
         trust.release(path, size_bytes, {"sha256": sha256}, custom)
+
+
+@pytest.mark.parametrize("name", ["..", "../chiller", "/etc", "a/b", "a\n", "%2e", ".hidden"])
+def test_a_machine_type_leads_nowhere(name: str) -> None:
+    path = firmware.target_path(name, "1.1.0")
+    with pytest.raises(Malformed, match="no name of a machine type"):
+        trust.release(path, 1, {"sha256": "0" * 64}, {"machine_type": name, "version": "1.1.0"})
 
 
 @pytest.mark.parametrize("custom", [None, [], "text", {}])
