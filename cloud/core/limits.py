@@ -50,7 +50,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
     """Other cases of the site whose remedy is under way."""
     tried: list[Tried] = []
     updating: str = ""
-    """The rollout that has an open action on the machine, in words; empty: none."""
+    """Which rollout is, or was just, at work on the machine, in words; empty: none."""
     limits: Limits = Limits()
 
 
@@ -107,7 +107,7 @@ def start(fleet: Fleet, *, person_agreed: bool) -> Verdict:
         return Verdict(
             Permission.WAIT,
             "updating",
-            f"{fleet.updating} is bringing it firmware, and two hands on one machine are too many",
+            f"{fleet.updating}, and two hands on one machine are too many",
         )
     storm = max(limits.storm_machines, fleet.machines_of_type * limits.storm_percent / 100)
     if fleet.sick_of_type > storm and not person_agreed:

@@ -31,6 +31,7 @@ LOOK_S = 1.0
 SAVE_S = 60.0
 """Wall time between savings of what comparisons remember."""
 DAY_NS = 86_400 * 10**9
+LOOK_AGAIN_NS = 900 * 10**9
 EXPIRES_SOON_NS = 3 * DAY_NS
 
 
@@ -89,12 +90,27 @@ class Firmware:
             self._parts.store.memory.put_models(kept)
 
     def updating(self, device: str) -> str:
-        """Return which rollout has an open action on a device; empty: none, or its own case's."""
+        """Say why cases must leave a machine alone now; empty: an update is no reason.
+
+        After an update, and after a way back all the more, a case looks again before it acts: what
+        it saw may have been the release.
+        """
         found = self.rollouts.active(device)
-        return f"rollout {found[0].number}" if found and not found[0].command_id else ""
+        if found is not None:
+            rollout = found[0]
+            return "" if rollout.command_id else f"rollout {rollout.number} is bringing it firmware"
+        last = self.rollouts.ended(device)
+        if last is None or self.rollouts.all[last.number].command_id:
+            return ""
+        over_ns = self._parts.clock.now_ns() - last.entered_ns
+        if over_ns >= LOOK_AGAIN_NS:
+            return ""
+        return f"rollout {last.number} has just changed its firmware"
 
     def troubles(self) -> list[str]:
         """Say what people should know: metadata that has expired or soon will."""
+        if trouble := self.releases.repository.trouble():
+            return [trouble]
         state = self.releases.repository.state()
         if state is None:
             return []

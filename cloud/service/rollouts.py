@@ -69,6 +69,8 @@ class Rollouts:
         self._open: dict[int, Updates] = {}
         self._active: dict[str, Update] = {}
         """The open action of each device that has one."""
+        self._ended: dict[str, Update] = {}
+        """The last ended action of each device since the start."""
         self._past: dict[int, str] = {}
         """Whose an ended action of an open rollout was."""
         self.on_remedy_end: Callable[[Rollout, Update], None] = _ignore
@@ -176,6 +178,10 @@ class Rollouts:
         update = self._active.get(device)
         return None if update is None else (self.all[update.number], update)
 
+    def ended(self, device: str) -> Update | None:
+        """Return a device's update that ended last, as far as this process has seen."""
+        return self._ended.get(device)
+
     def standing(self, device: str, action: int) -> Standing:
         """Tell how an action stands to a device."""
         update = self._active.get(device)
@@ -260,6 +266,8 @@ class Rollouts:
             if before is not None and before.action not in (0, update.action):
                 self._past[before.action] = device
             updates[device] = update
+            if update.phase in ENDS and update.action:
+                self._ended[device] = update
         if moved.phase in ENDED:
             del self._open[number]
             self._past = {a: d for a, d in self._past.items() if _number(a) != number}

@@ -23,6 +23,6 @@ class Windows(Struct, frozen=True):
     unready: Callable[[], list[str]]
     """What keeps the workers from their work."""
     updating: Callable[[str], str]
-    """Which rollout has an open action on the device, in words; empty: none."""
+    """Which rollout is, or was just, at work on the device, in words; empty: none."""
     troubles: Callable[[], list[str]]
     """What people should know of workers and agents."""
