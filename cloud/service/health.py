@@ -21,7 +21,6 @@ from msgspec import Struct
 
 from cloud.adapters.board import Board
 from cloud.core.evidence import NS
-from cloud.core.rollout import log_threshold
 from cloud.core.rollout_states import (
     ACTIONS_PER_ROLLOUT,
     ENDED,
@@ -250,7 +249,7 @@ class Comparison:
         ranked[update.device] = beyond.tolist()
         return np.array(rows, float).reshape(len(rows), len(self.measures)).T
 
-    def view(self, rollout: Rollout, updates: Mapping[str, Update]) -> Health:
+    def view(self, rollout: Rollout, updates: Mapping[str, Update], log_threshold: float) -> Health:
         """Return the comparison for people."""
         b = self._buckets
         begin = max(rollout.created_ns // BUCKET_NS - 30, b.oldest)
@@ -272,7 +271,7 @@ class Comparison:
             measures=self.measures,
             looks=rollout.order.policy.gate.looks,
             log_evidence=rollout.log_evidence,
-            log_threshold=log_threshold(rollout.order.policy.gate, len(self.measures)),
+            log_threshold=log_threshold,
             controls=int((free & b.heard_in(b.newest - RECENT, b.newest + 1)).sum()),
         )
 

@@ -321,7 +321,7 @@ def test_old_buckets_are_forgotten(tmp_path: Path) -> None:
     fleet.run(comparison, START, START + 10 * MINUTE)
     later = START + BUCKETS * BUCKET_NS + 6 * MINUTE
     comparison.sample(later, [fleet.board])
-    points = comparison.view(rollout(), {}).points
+    points = comparison.view(rollout(), {}, 8.0).points
     assert [p.control for p in points if p.control is not None] == pytest.approx([0.3], abs=0.1)
 
 
@@ -332,9 +332,9 @@ def test_people_see_updated_machines_beside_the_others(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     comparison = Comparison(PUMP, fleet.devices)
     compared(fleet, 0, 1, change=worse, comparison=comparison)
-    health = comparison.view(rollout(), watched(fleet, 0, 1))
+    health = comparison.view(rollout(), watched(fleet, 0, 1), 8.0)
     assert (health.measures[0], health.measures[-1], health.controls) == ("score", "silence", 38)
-    assert health.log_threshold == pytest.approx(math.log(3 * 6 / 0.005))
+    assert health.log_threshold == 8.0
     before = [p for p in health.points if p.at_ns < WATCHED_AT - BUCKET_NS]
     after = [p for p in health.points if p.at_ns > WATCHED_AT]
     assert before
@@ -344,7 +344,7 @@ def test_people_see_updated_machines_beside_the_others(tmp_path: Path) -> None:
     assert all((p.control_high or 0) >= (p.control or 0) for p in after)
     back = updates(fleet, 0, 1, phase=UpdatePhase.REVERTING, watched_ns=WATCHED_AT)
     comparison.due(rollout(), back, WATCHED_AT + 6 * MINUTE)
-    points = comparison.view(rollout(), back).points
+    points = comparison.view(rollout(), back, 8.0).points
     assert points[-1].updated is None
     assert any(p.updated is not None for p in points)
 
