@@ -44,7 +44,7 @@ from cloud.core.rollout_states import (
 from cloud.core.windows import is_open
 from contract.errors import Refused
 from contract.firmware import Claims
-from tests.simulation.plant_floor import NEW, OLD, S, machine
+from tests.simulation.plant_floor import NEW, OLD, Machine, S, machine
 
 T0_NS = 1_790_000_000 * S
 DAYS_MAX = 12
