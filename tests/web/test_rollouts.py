@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from cloud.core.rollout_states import Phase, Report, StopKind, UpdatePhase
 from cloud.web import guard, problems, rollout_views, rollout_words, rollouts
+from cloud.web.console.charts import Area, Mark
+from cloud.web.console.comparison import comparison
 from cloud.web.rollout_ports import RolloutAction
 from contract.errors import Malformed, Refused
 from tests.web.fixture_rollouts import HOSTILE_DEVICE, PUMP, MemoryRollouts, build
@@ -294,6 +296,33 @@ def test_there_are_words_for_everything(memory: MemoryRollouts) -> None:
     found, updates = memory.found[3]
     for phase in Phase:
         assert rollout_views.next_text(replace(found, phase=phase), list(updates.values()))
+
+
+def test_the_chart_shades_from_the_median_to_the_90th_percentile(memory: MemoryRollouts) -> None:
+    view = rollout_views.RolloutViews(memory).health(3)
+    assert view is not None
+    points = view.points
+    span = Area(points[0].at_ns, points[-1].at_ns)
+    drawn = comparison(points, span, [Mark(points[5].at_ns, "Stage 1", "info")])
+    series = {one["name"]: one for one in drawn["series"]}
+    assert set(series) == {
+        "Updated, median", "Not updated, median", "alarm level",
+        "Updated, 9 of 10 below", "Not updated, 9 of 10 below",
+    }  # fmt: skip
+    for group, low, high in (
+        ("Updated", [p.updated for p in points], [p.updated_high for p in points]),
+        ("Not updated", [p.control for p in points], [p.control_high for p in points]),
+    ):
+        base, shade = series[f"{group}, median"], series[f"{group}, 9 of 10 below"]
+        assert base["stack"] == shade["stack"]
+        rows = zip(base["data"], shade["data"], low, high, strict=True)
+        for (_, bottom), (_, wide, told), wanted_low, wanted_high in rows:
+            if wanted_low is None or wanted_high is None:
+                assert wide is told is None
+            else:
+                assert bottom == pytest.approx(wanted_low, abs=1e-4)
+                assert bottom + wide == pytest.approx(wanted_high, abs=2e-4)
+                assert told == pytest.approx(wanted_high, abs=1e-4)
 
 
 def test_the_schema_of_an_order_stands_on_its_own(memory: MemoryRollouts) -> None:

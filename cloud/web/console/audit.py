@@ -53,9 +53,12 @@ def _number(text: object) -> int:
 class Log:
     """Lines of the audit log, the newest first, with a button for older ones."""
 
-    def __init__(self, views: RolloutViews, wanted: Callable[[], tuple[int, str]]) -> None:
-        self._views, self._wanted = views, wanted
-        self._shown = PAGE
+    def __init__(
+        self, views: RolloutViews, wanted: Callable[[], tuple[int, str]], page: int = PAGE
+    ) -> None:
+        """Show lines that fit a rollout's number and a machine's name, a page at a time."""
+        self._views, self._wanted, self._page = views, wanted, page
+        self._shown = page
         self._listed = Section(box())
 
     async def refresh(self) -> None:
@@ -68,11 +71,11 @@ class Log:
 
     async def restart(self) -> None:
         """Show what is wanted now, from the newest."""
-        self._shown = PAGE
+        self._shown = self._page
         await self.refresh()
 
     async def _older(self) -> None:
-        self._shown = min(self._shown + PAGE, MAX_ROWS)
+        self._shown = min(self._shown + self._page, MAX_ROWS)
         await self.refresh()
 
     def _build(self, found: list[AuditEntry], rollout: int) -> None:

@@ -21,50 +21,45 @@ def comparison(points: Sequence[HealthPointView], span: Area, marks: list[Mark])
     options = charts.chart([track], span, [], marks)
     options["yAxis"][0] |= {"min": 0, "scale": False}
     options["yAxis"][0]["axisLabel"]["showMaxLabel"] = False  # the names of marks stand there
+    options["series"][0]["stack"] = "updated"
     options["series"] += [
-        _line("Not updated, median", CONTROL, times_ns, control),
-        *_band("Updated", UPDATED, times_ns, updated, [p.updated_high for p in points]),
-        *_band("Not updated", CONTROL, times_ns, control, [p.control_high for p in points]),
+        _line("Not updated, median", times_ns, control) | {"stack": "control", "color": CONTROL},
+        _shade("Updated, 9 of 10 below", times_ns, updated, [p.updated_high for p in points])
+        | {"stack": "updated", "color": UPDATED},
+        _shade("Not updated, 9 of 10 below", times_ns, control, [p.control_high for p in points])
+        | {"stack": "control", "color": CONTROL},
     ]
     return options
 
 
-def _line(
-    name: str, color: str, times_ns: Sequence[int], values: Sequence[float | None]
-) -> Options:
+def _line(name: str, times_ns: Sequence[int], values: Sequence[float | None]) -> Options:
     return {
         "name": name,
         "type": "line",
         "showSymbol": False,
         "connectNulls": False,
-        "color": color,
         "lineStyle": {"width": 1.6},
         "data": _pairs(times_ns, values),
     }
 
 
-def _band(
-    group: str,
-    color: str,
-    times_ns: Sequence[int],
-    low: Sequence[float | None],
-    high: Sequence[float | None],
-) -> list[Options]:
-    """Return two stacked series: an unseen one up to the median, and the shade above it."""
-    clear = {"opacity": 0}
+def _shade(
+    name: str, times_ns: Sequence[int], low: Sequence[float | None], high: Sequence[float | None]
+) -> Options:
+    """Return the shade that is stacked on a median; its tooltip tells where it ends."""
     rows = []
     for time_ns, bottom, top in zip(times_ns, low, high, strict=True):
         wide = None if bottom is None or top is None else round(max(top - bottom, 0.0), 4)
         rows.append([time_ns // 1_000_000, wide, None if top is None else round(top, 4)])
-    common = {"type": "line", "stack": group, "showSymbol": False, "color": color}
-    base = _pairs(times_ns, low)
-    return [
-        common | {"name": f"{group}, from", "data": base, "lineStyle": clear, "silent": True,
-                  "encode": {"x": 0, "y": 1, "tooltip": []}},
-        common | {"name": f"{group}, 9 of 10 below", "data": rows, "lineStyle": clear, "z": 1,
-                  "areaStyle": {"color": color, "opacity": BAND_OPACITY},
-                  "encode": {"x": 0, "y": 1, "tooltip": [2]}},
-    ]  # fmt: skip
+    return {
+        "name": name,
+        "type": "line",
+        "showSymbol": False,
+        "lineStyle": {"opacity": 0},
+        "areaStyle": {"opacity": BAND_OPACITY},
+        "encode": {"x": 0, "y": 1, "tooltip": [2]},
+        "data": rows,
+    }
 
 
 def _pairs(times_ns: Sequence[int], values: Sequence[float | None]) -> list[list[float | None]]:

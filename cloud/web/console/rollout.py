@@ -18,6 +18,7 @@ from cloud.web.rollout_views import RolloutViews
 
 EVERY_S = 2.0
 LOG_EVERY_S = 5.0
+LOG_LINES = 15
 
 
 class Choice(Struct, frozen=True):
@@ -116,7 +117,7 @@ class _Page:
         self.machines = Machines(rollout)
         with box("card"):
             Text("Who did what", tag="h2").style("margin-bottom: 8px")
-            self.log = Log(views, lambda: (rollout.number, ""))
+            self.log = Log(views, lambda: (rollout.number, ""), LOG_LINES)
         _asked(rollout)
 
     def show(self, rollout: RolloutView) -> None:
