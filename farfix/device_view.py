@@ -48,14 +48,14 @@ class RoomFetcher(FetcherInterface):
     """Fetches from a room's files, as if they were served."""
 
     def __init__(self, room: Room, overlay: Mapping[str, bytes]) -> None:
-        self._folder = room.folder.resolve()
+        self._folder = room.folder
         self._overlay = overlay
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         if url in self._overlay:
             return iter((self._overlay[url],))
-        file = (self._folder / url).resolve()
-        if not file.is_relative_to(self._folder) or not file.is_file():
+        file = self._folder / url
+        if not file.is_file():
             raise DownloadHTTPError(f"there is no {url} in {self._folder}", 404)
         return _chunks(file.open("rb"))
 

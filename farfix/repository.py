@@ -313,6 +313,7 @@ def write(file: Path, data: bytes) -> None:
     """
     partial = file.with_name(file.name + ".part")
     try:
+        file.parent.mkdir(exist_ok=True)  # version controls drop empty folders
         with partial.open("wb") as handle:
             handle.write(data)
             handle.flush()

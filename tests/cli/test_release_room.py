@@ -136,6 +136,12 @@ def test_who_changes_what_is_staged_needs_all_signatures_anew(kit: Kit, image: P
     assert list(staged.signatures) == [two.public_key.keyid]
 
 
+def test_a_room_survives_a_version_control_that_keeps_no_empty_folders(kit: Kit) -> None:
+    kit.room.staged.rmdir()
+    rig.add(kit, "1.2.0")
+    assert len(release_kit.publish(kit).view.releases) == 2
+
+
 def test_a_version_never_changes(kit: Kit, image: Path) -> None:
     image.write_bytes(b"other")
     with pytest.raises(Refused, match="a version never changes"):
