@@ -104,17 +104,30 @@ def run(turn: Turn, event: Ticked) -> None:
     if _pass_time(turn, event):
         return
     rollout = turn.rollout
-    stages = [u.stage for u in turn.each() if u.phase not in ENDS]
-    if not stages:
+    still = [u for u in turn.each() if u.phase not in ENDS]
+    if not still:
         said = f"Every machine has come to its end with {rollout.order.version}."
         _enter(turn, Phase.FINISHED, Record(GATEWAY, "finished", said))
-    elif min(stages) > rollout.stage:
-        stage = min(stages)
-        said = f"Stage {stage + 1} of {len(rollout.order.policy.stages)} begins."
-        turn.effects.append(Record(GATEWAY, "stage", said))
-        turn.rollout = structs.replace(rollout, stage=stage, stage_ns=turn.now_ns)
-    else:
+        return
+    later = [u.stage for u in still if u.stage > rollout.stage]
+    if not later or not _stage_is_over(turn, still):
         _begin(turn, event)
+        return
+    said = f"Stage {min(later) + 1} of {len(rollout.order.policy.stages)} begins."
+    turn.effects.append(Record(GATEWAY, "stage", said))
+    turn.rollout = structs.replace(rollout, stage=min(later), stage_ns=turn.now_ns)
+
+
+def _stage_is_over(turn: Turn, still: list[Update]) -> bool:
+    """Tell whether the next stage may begin.
+
+    Machines that cannot be begun now do not hold the others up, once any has shown that it is well
+    with the release; they are begun when they can be.
+    """
+    here = [u for u in still if u.stage <= turn.rollout.stage]
+    if any(u.phase is not UpdatePhase.WAITING or not u.since_ns for u in here):
+        return False
+    return not here or any(u.phase is UpdatePhase.UPDATED for u in turn.each())
 
 
 def rest(turn: Turn, event: Ticked) -> None:
@@ -135,10 +148,10 @@ def _pass_time(turn: Turn, event: Ticked) -> bool:
 
 def _tick(turn: Turn, event: Ticked) -> None:
     scene, facts = _scene(turn), event.facts
-    begins = turn.rollout.phase in (Phase.RUNNING, Phase.PAUSED)
+    begins, stage = turn.rollout.phase in (Phase.RUNNING, Phase.PAUSED), turn.rollout.stage
     for device, update in turn.updates.items():
         phase = update.phase
-        waits = phase is UpdatePhase.WAITING and begins and update.stage == turn.rollout.stage
+        waits = phase is UpdatePhase.WAITING and begins and update.stage <= stage
         if waits or phase in _TIMED:
             scene = _move(turn, scene, update, Ticked, facts.get(device, UNHEARD))
 
@@ -149,7 +162,7 @@ def _begin(turn: Turn, event: Ticked) -> None:
         u
         for u in turn.each()
         if u.phase is UpdatePhase.WAITING
-        and u.stage == rollout.stage
+        and u.stage <= rollout.stage
         and not u.since_ns
         and u.not_before_ns <= now_ns
     ]

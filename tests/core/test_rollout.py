@@ -107,6 +107,35 @@ def test_nobody_is_begun_outside_the_window() -> None:
     assert len(scene.all(P.OFFERED)) == 2
 
 
+def test_a_machine_that_cannot_be_begun_holds_nobody_up_and_is_begun_when_it_can() -> None:
+    scene = Scene(6)
+    busy = next(d for d, u in scene.updates.items() if u.stage == 0)
+    scene.facts[busy] = {"busy": "a technician is there"}
+    scene.tick()
+    assert len(scene.install_all()) == 1
+    scene.until_stage(1)
+    scene.tick()
+    assert len(scene.all(P.OFFERED)) == 4
+    del scene.facts[busy]
+    scene.tick()
+    assert busy in scene.all(P.WAITING, P.OFFERED)
+    scene.tick()
+    assert scene.phase(busy) is P.OFFERED
+    scene.until(Phase.FINISHED)
+    assert len(scene.all(P.UPDATED)) == 6
+
+
+def test_without_one_machine_that_is_well_the_next_stage_does_not_begin() -> None:
+    scene = Scene(6)
+    for device, update in scene.updates.items():
+        if update.stage == 0:
+            scene.facts[device] = {"busy": "a technician is there"}
+    for _ in range(100):
+        scene.tick(60)
+        assert scene.rollout.stage == 0
+    assert not any(isinstance(e, Install) for e in scene.effects)
+
+
 # Stops.
 
 
