@@ -19,9 +19,10 @@ from typing import TypeVar
 
 import msgspec
 
+from cloud.core import rollout_people as people
 from cloud.core import rollout_rules as rules
+from cloud.core.rollout_moves import Turn
 from cloud.core.rollout_order import check, create
-from cloud.core.rollout_rules import Turn
 from cloud.core.rollout_states import (
     Approved,
     Canceled,
@@ -79,22 +80,22 @@ def _on(
 
 P = Phase
 _MACHINES = (_on(Reported, rules.report), _on(Fetched, rules.fetch))
-_UNBEGUN = _on(Canceled, rules.cancel, P.CANCELED)
-_CANCEL = _on(Canceled, rules.cancel, P.CANCELLING, P.CANCELED)
-_STOP = _on(StopAsked, rules.stop, P.STOPPING)
+_UNBEGUN = _on(Canceled, people.cancel, P.CANCELED)
+_CANCEL = _on(Canceled, people.cancel, P.CANCELLING, P.CANCELED)
+_STOP = _on(StopAsked, people.stop, P.STOPPING)
 _COMPARED = _on(Compared, rules.compare, P.STOPPING)
 
 TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
     {
         P.PROPOSED: dict(
-            [_on(Approved, rules.take_up, P.AWAITING_APPROVAL, P.RUNNING), _UNBEGUN, *_MACHINES]
+            [_on(Approved, people.take_up, P.AWAITING_APPROVAL, P.RUNNING), _UNBEGUN, *_MACHINES]
         ),
-        P.AWAITING_APPROVAL: dict([_on(Approved, rules.approve, P.RUNNING), _UNBEGUN, *_MACHINES]),
+        P.AWAITING_APPROVAL: dict([_on(Approved, people.approve, P.RUNNING), _UNBEGUN, *_MACHINES]),
         P.RUNNING: dict(
             [
                 _on(Ticked, rules.run, P.STOPPING, P.FINISHED),
                 _COMPARED,
-                _on(Paused, rules.pause, P.PAUSED),
+                _on(Paused, people.pause, P.PAUSED),
                 _CANCEL,
                 _STOP,
                 *_MACHINES,
@@ -104,7 +105,7 @@ TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
             [
                 _on(Ticked, rules.rest, P.STOPPING),
                 _COMPARED,
-                _on(Resumed, rules.resume, P.RUNNING),
+                _on(Resumed, people.resume, P.RUNNING),
                 _CANCEL,
                 _STOP,
                 *_MACHINES,

@@ -1,6 +1,7 @@
 """A rollout: stages, rate, people, the stop, and what a person may order."""
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cloud.core.rollout_states import (
     Approved,
     Canceled,
     Compared,
+    Facts,
     Gate,
     Install,
     Limits,
@@ -27,6 +29,7 @@ from cloud.core.rollout_states import (
     Stage,
     StopAsked,
     StopKind,
+    Ticked,
     UpdatePhase,
     Window,
 )
@@ -470,3 +473,15 @@ def test_what_nobody_selected_stays_as_it_is() -> None:
     [record] = effects
     assert isinstance(record, Record)
     assert (record.by, record.what) == ("Ada", "created")
+
+
+def test_a_second_of_a_thousand_machines_costs_milliseconds() -> None:
+    scene = Scene(1000, structs.replace(POLICY, stages=[Stage(percent=100)]))
+    known = {d: Facts(version=OLD, version_ns=T0) for d in scene.updates}
+    scene.feed(Paused("Ada"))
+    took_s = []
+    for _ in range(20):
+        start_s = time.perf_counter()
+        scene.feed(Ticked(known))
+        took_s.append(time.perf_counter() - start_s)
+    assert min(took_s) < 0.01  # 1 to 2 ms where nothing else runs
