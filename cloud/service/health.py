@@ -13,7 +13,7 @@ would be missing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +104,8 @@ class Comparison:
         self._back: dict[str, Action] = {}
         self._ranked: dict[int, dict[str, dict[str, list[float]]]] = {}
         """By rollout, stage and look, and device: changes beyond the median of the controls."""
+        self._hopeless: dict[int, set[str]] = {}
+        """By rollout: machines that cannot be compared."""
 
     def sample(self, now_ns: int, boards: Sequence[Board]) -> None:
         """Take in what is new on the workers' boards. Rows of other machines are left alone."""
@@ -118,20 +120,39 @@ class Comparison:
         self._note(rollout, updates, now_ns)
         if rollout.phase in ENDED:
             self._ranked.pop(rollout.number, None)
+            self._hopeless.pop(rollout.number, None)
             return []
-        looks, index = len(rollout.order.policy.gate.looks), self._buckets.index
         groups: dict[_Span, list[Update]] = {}
-        for update in updates.values():
-            runs = update.watched_ns and (update.phase in _RUNS or update.harm)
-            if runs and len(update.looks) < looks and update.device in index:
-                span = self._span(rollout, update, len(update.looks))
-                if span is not None and now_ns >= span.end * BUCKET_NS:
-                    groups.setdefault(span, []).append(update)
+        hopeless = self._hopeless.setdefault(rollout.number, set())
+        for update in self._at_look(rollout, updates, now_ns):
+            if update.device in hopeless:
+                continue
+            span = self._span(rollout, update, len(update.looks))
+            hopeless.add(update.device)
+            if span is not None:
+                groups.setdefault(span, []).append(update)
         free = self._free(updates) if groups else np.empty(0, np.bool_)
         found: list[Compared] = []
         for span, group in groups.items():
             found += self._compare(rollout, free, span, group)
+        # Controls only become fewer, and the past stays as it was: who cannot be compared now never
+        # can.
+        hopeless.difference_update(one.device for one in found)
         return found
+
+    def _at_look(
+        self, rollout: Rollout, updates: Mapping[str, Update], now_ns: int
+    ) -> Iterator[Update]:
+        """Yield the machines whose next look is due."""
+        policy, now = rollout.order.policy, now_ns // BUCKET_NS
+        looks, count = policy.gate.looks, len(policy.gate.looks)
+        for update in updates.values():
+            if not update.watched_ns or len(update.looks) >= count:
+                continue
+            soaked_s = looks[len(update.looks)] * policy.stages[update.stage].soak_s
+            runs = update.phase in _RUNS or update.harm
+            if runs and now >= (update.watched_ns + int(soaked_s * NS)) // BUCKET_NS:
+                yield update
 
     def _note(self, rollout: Rollout, updates: Mapping[str, Update], now_ns: int) -> None:
         """Remember which machines are out of their usual running for an update."""
@@ -153,7 +174,7 @@ class Comparison:
         policy = rollout.order.policy
         gate = policy.gate
         soak_s = policy.stages[update.stage].soak_s
-        if soak_s <= gate.settle_s:
+        if soak_s <= gate.settle_s or update.device not in self._buckets.index:
             return None
         action, begun_ns = self._begun.get(update.device, (0, 0))
         if action // ACTIONS_PER_ROLLOUT != update.number or begun_ns > update.watched_ns:

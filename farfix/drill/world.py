@@ -28,9 +28,11 @@ PUMP: MachineType = library()["centrifugal_pump"]
 SITES = 10
 HARDWARE = 3
 FAULTS_PER_DAY = 1 / 30
-"""Per machine; each is found and mended within hours."""
+"""Per machine; each is found and mended within an hour in the middle, in `LONGEST` at most."""
 OUTAGES_PER_DAY = 1.0
-"""Per machine; one lasts twenty minutes in the middle."""
+"""Per machine; one lasts twenty minutes in the middle, `LONGEST` at most."""
+LONGEST = 180
+"""Steps: six hours."""
 LOST_POLLS = 0.01
 BOOT_STEPS = 2
 """A machine that boots is not judged so long, and its running is unusual for some minutes more."""
@@ -134,10 +136,10 @@ class World:
         dice, n, now = self.dice, self.count, self.step_number
         ill = (dice.random(n) < FAULTS_PER_DAY * STEP_S / 86_400) & (self.fault == 0)
         self.fault[ill] = np.exp(0.8 + 0.8 * dice.standard_normal(n))[ill]
-        self.mended[ill] = now + (30 * np.exp(dice.standard_normal(n))[ill]).astype(np.int64)
+        self.mended[ill] = now + _steps(30 * np.exp(dice.standard_normal(n)))[ill]
         self.fault[(self.fault > 0) & (now >= self.mended)] = 0.0
         out = (dice.random(n) < OUTAGES_PER_DAY * STEP_S / 86_400) & (now >= self.off_until)
-        self.off_until[out] = now + 1 + (10 * np.exp(dice.standard_normal(n))[out]).astype(np.int64)
+        self.off_until[out] = now + _steps(10 * np.exp(dice.standard_normal(n)))[out]
 
     def harm_now(self) -> Floats:
         """Return how much of its harm each machine has: 0 to 1."""
@@ -188,3 +190,7 @@ class World:
         board.values[heard] = self.values[heard]
         board.last_ns[heard] = now_ns
         return heard
+
+
+def _steps(steps: Floats) -> Numbers:
+    return np.clip(steps, 1, LONGEST).astype(np.int64)
