@@ -165,8 +165,22 @@ def report(kind: str, loads: list[Load], hards: list[Load], rss: float) -> str:
     )
 
 
-def measure(devices: int, interval_s: float, rounds: int) -> bool:
-    """Run all of it and print the table; tells whether the targets are met."""
+def missed(loads: dict[str, list[Load]]) -> str:
+    """Say which target is missed. Where the empty route misses one too, the machine is too busy."""
+    cpu = sum(x.cpu_s for x in loads[KINDS[1]]) / sum(x.wall_s for x in loads[KINDS[1]])
+    empty_ms, own_ms = (
+        np.percentile([ms for load in loads[kind] for ms in load.latency_ms], 99) for kind in KINDS
+    )
+    if cpu > TARGET_CPU:
+        return f"target missed: {cpu:.1%} of a core, {TARGET_CPU:.0%} were aimed at"
+    if own_ms > TARGET_P99_MS:
+        why = "target missed" if empty_ms <= TARGET_P99_MS else "not judged, the machine is busy"
+        return f"{why}: p99 {own_ms:.0f} ms ({empty_ms:.0f} empty), {TARGET_P99_MS:.0f} aimed at"
+    return ""
+
+
+def measure(devices: int, interval_s: float, rounds: int) -> str:
+    """Run all of it, print the table, and say what target is missed."""
     loads: dict[str, list[Load]] = {kind: [] for kind in KINDS}
     hards: dict[str, list[Load]] = {kind: [] for kind in KINDS}
     with server(KINDS[0], devices) as empty, server(KINDS[1], devices) as spoken:
@@ -186,10 +200,7 @@ def measure(devices: int, interval_s: float, rounds: int) -> bool:
         "\n|---|---:|---:|---:|---:|---:|---:|---:|\n"
         + "\n".join(report(kind, loads[kind], hards[kind], rss[kind]) for kind in KINDS)
     )
-    own = loads[KINDS[1]]
-    cpu = sum(load.cpu_s for load in own) / sum(load.wall_s for load in own)
-    p99 = float(np.percentile([ms for load in own for ms in load.latency_ms], 99))
-    return cpu <= TARGET_CPU and p99 <= TARGET_P99_MS
+    return missed(loads)
 
 
 def main() -> None:
@@ -204,8 +215,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.serve:
         serve(args.serve, args.devices)
-    elif not measure(args.devices, args.interval, args.rounds):
-        sys.exit(f"target missed: {TARGET_CPU:.0%} of a core and p99 {TARGET_P99_MS:.0f} ms")
+    elif verdict := measure(args.devices, args.interval, args.rounds):
+        sys.exit(verdict)
 
 
 if __name__ == "__main__":
