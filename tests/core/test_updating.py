@@ -440,3 +440,13 @@ def test_while_the_gateway_was_down_nobody_has_failed(scene: Scene) -> None:
     scene.listening_ns = scene.now_ns = scene.now_ns + 7200 * 10**9
     scene.tick()
     assert scene.phase("m0") is P.WATCHING, "silence is counted from when we listen again"
+
+
+def test_the_first_word_about_going_back_counts(scene: Scene) -> None:
+    reverting(scene)
+    scene.say("m0", Report.SUCCESS)
+    before = scene.updates
+    scene.now_ns += 60 * 10**9
+    for report in (Report.FAILURE, Report.SUCCESS, Report.REFUSED, Report.TAKEN):
+        assert scene.say("m0", report) == ()
+    assert scene.updates == before
