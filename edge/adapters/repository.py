@@ -21,13 +21,12 @@ from edge.adapters import durable
 from edge.adapters.web import Web
 
 BOUNDS = UpdaterConfig(
-    max_root_rotations=64,
     max_delegations=0,
     root_max_length=100_000,
     snapshot_max_length=100_000,
-    targets_max_length=2_000_000,
+    targets_max_length=1_000_000,
 )
-"""What is parsed before it can be verified must fit into a small computer."""
+"""What is parsed before it can be verified must fit into a small computer: some 1,800 releases."""
 ATTEMPTS_MAX = 4
 IMAGES_MAX = 8
 """Images, whole or in part, that stay on the disk."""
@@ -77,6 +76,8 @@ def find(root: bytes, folder: Path, ref: ReleaseRef, web: Web, now_s: float) -> 
         Refused: it is not believed, or it has no such release.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("tmp*"):
+        left.unlink()  # python-tuf was killed while it wrote this
     path = target_path(ref.machine_type, ref.version)
     try:
         updater = Updater(

@@ -64,4 +64,5 @@ def test_an_agent_that_dies_at_any_line_of_a_fetch_keeps_what_it_knew_and_goes_o
             timestamp = Metadata[Timestamp].from_file(str(folder / "timestamp.json"))
             versions.add(timestamp.signed.version)
             assert take(repo, server, folder) == IMAGE
+            assert not list(folder.glob("tmp*")), "what a kill left behind is cleared away"
         assert versions == {1, 2}, "some cuts come before the new state is known, some after"

@@ -132,6 +132,33 @@ async def test_the_agent_stays_small_while_it_updates_all_its_devices(
 
 
 @pytest.mark.real
+async def test_an_agent_ends_politely_also_while_a_server_keeps_it_waiting(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    repo = Repo()
+    repo.add("1.4.0")
+    repo.publish()
+    unit = pump()
+    plant.Bootloader(unit, PUMP)
+    with repos.serving(repo) as server:
+        server.trickle = "/targets/"
+        async with rig(mosquitto, tmp_path, unit) as the:
+            the.trusted_root = repos.root_file(tmp_path, repo)
+            async with process(write_config(the)) as child:
+                await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
+                command = the.command("update_firmware", release=repos.ref(server))
+                await the.gateway.send(the.device(), command)
+                async with asyncio.timeout(20):
+                    while not server.images():  # noqa: ASYNC110 - the server is a thread
+                        await asyncio.sleep(0.05)
+                child.send_signal(signal.SIGTERM)
+                _, errors = await asyncio.wait_for(child.communicate(), 8)
+                assert child.returncode == 0, errors.decode()
+                assert b"Traceback" not in errors
+    assert unit.writes == []
+
+
+@pytest.mark.real
 async def test_a_kill_in_the_middle_of_a_command_does_not_make_it_act_twice(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:

@@ -1,6 +1,9 @@
 """Releases come whole, signed, fresh and within bounds, or not at all."""
 
+import socketserver
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from contract import timescale
 from contract.errors import Malformed, Refused
 from contract.firmware import ReleaseRef
-from edge.adapters import releases
+from edge.adapters import releases, web
 from edge.adapters.clock import Clock
 from edge.adapters.releases import NotFetched, Releases
 from tests.edge import repo as repos
@@ -155,6 +158,49 @@ async def test_a_server_that_trickles_is_given_up(
     server.trickle = slow
     with pytest.raises(NotFetched, match="too slowly"):
         await agent(tmp_path, repo).fetch(ref(server))
+
+
+@contextmanager
+def answering_for_ever(line: bytes) -> Iterator[ReleaseRef]:
+    """Listen on a port and send a line of a header again and again, or nothing."""
+    ended = threading.Event()
+
+    class Talker(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\n" if line else b"")
+                while not ended.wait(0.05):
+                    self.request.sendall(line)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talker) as talking:
+        threading.Thread(target=talking.serve_forever, args=(0.01,)).start()
+        url = f"http://127.0.0.1:{talking.server_address[1]}"
+        yield ReleaseRef(machine_type=repos.PUMP, version="1.4.0", repository=url)
+        ended.set()
+        talking.shutdown()
+
+
+async def test_a_server_that_says_nothing_is_given_up(
+    tmp_path: Path, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "GAP_S", 0.3)
+    with answering_for_ever(b"") as asked, pytest.raises(NotFetched, match="too slowly"):
+        await agent(tmp_path, repo).fetch(asked)
+
+
+async def test_a_server_whose_headers_never_end_is_given_up_and_not_waited_for(
+    tmp_path: Path, repo: Repo, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "METADATA_S", 0.3)
+    monkeypatch.setattr(releases, "IMAGE_S", 0.3)
+    fetching = agent(tmp_path, repo)
+    with answering_for_ever(b"X") as asked:
+        with pytest.raises(NotFetched, match="takes too long"):
+            await fetching.fetch(asked)
+        with pytest.raises(NotFetched, match="earlier fetch still hangs"):
+            await fetching.fetch(ref(server))
+    monkeypatch.setattr(releases, "METADATA_S", 10.0)
+    assert (await fetching.fetch(ref(server))).image == IMAGE
 
 
 async def test_a_clock_that_is_set_back_makes_nothing_fresh(
