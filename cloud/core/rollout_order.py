@@ -97,10 +97,8 @@ def create(  # noqa: PLR0917 - the six things that every rollout has
         claims: what is signed about the release.
         candidates: all machines of the type.
         now_ns: plant time.
-        phase: to begin with; by default it runs, or waits for a second person if the risk is high.
-        case_id: the case that proposes it, or whose remedy it is.
-        command_id: the remedy's command, if it is one.
-        proposal: what speaks for it.
+        phase: to begin with, if it is not to run or to wait for a second person.
+        case_id, command_id, proposal: of the case behind it (see `Rollout`).
 
     Raises:
         Refused: the order makes no sense, or is for no machine; says what to do.
@@ -110,8 +108,7 @@ def create(  # noqa: PLR0917 - the six things that every rollout has
     chosen, excluded = stages.eligible(claims, order.selection, candidates)
     _check_machines(order, chosen, excluded, alone=bool(command_id))
     updates = _updates(number, order, chosen)
-    if phase is None:
-        phase = Phase.AWAITING_APPROVAL if claims.high_risk else Phase.RUNNING
+    phase = phase or (Phase.AWAITING_APPROVAL if claims.high_risk else Phase.RUNNING)
     rollout = Rollout(
         number=number,
         order=order,
@@ -126,8 +123,8 @@ def create(  # noqa: PLR0917 - the six things that every rollout has
         proposal=proposal,
     )
     said = (
-        f"{author} brings {order.machine_type} {order.version} to {len(updates)} machines in "
-        f"{len(order.policy.stages)} stages; it is {phase.value.replace('_', ' ')}."
+        f"{author} brings {order.machine_type} {order.version} to {len(updates)} machines; "
+        f"it is {phase.value.replace('_', ' ')}."
     )
     return rollout, updates, (Record(author, "created", said),)
 
