@@ -90,15 +90,8 @@ def create(  # noqa: PLR0917 - the six things that every rollout has
 ) -> Outcome:
     """Make a rollout of an order: draw the machines of every stage. Nothing begins yet.
 
-    Args:
-        number: of the rollout; it is also the seed by which stages are drawn.
-        order: what is asked for.
-        author: who asks.
-        claims: what is signed about the release.
-        candidates: all machines of the type.
-        now_ns: plant time.
-        phase: to begin with, if it is not to run or to wait for a second person.
-        case_id, command_id, proposal: of the case behind it (see `Rollout`).
+    The number is also the seed by which stages are drawn from the candidates: all machines of the
+    type. It runs, or waits for a second person where the risk is high, unless a phase is given.
 
     Raises:
         Refused: the order makes no sense, or is for no machine; says what to do.
