@@ -33,12 +33,12 @@ FILES_MAX = 600
 ROOTS_MAX = UpdaterConfig().max_root_rotations
 """So many roots a client follows; devices begin with the first."""
 LENGTHS_MAX = {
-    Root.type: UpdaterConfig().root_max_length,
+    Root.type: 100_000,
     Timestamp.type: UpdaterConfig().timestamp_max_length,
-    Snapshot.type: UpdaterConfig().snapshot_max_length,
-    Targets.type: UpdaterConfig().targets_max_length,
+    Snapshot.type: 100_000,
+    Targets.type: 1_000_000,
 }
-"""So many bytes of a file of a role a client reads."""
+"""So many bytes of a file of a role an edge agent reads (`edge.adapters.repository`)."""
 WHENEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """At this time nothing has expired: for what was in time when it was taken in."""
 

@@ -96,6 +96,17 @@ def permit(remedy: str, fault: str, fleet: Fleet, now_ns: int) -> Verdict:
     return Verdict(Permission.GO)
 
 
+def untouched(fleet: Fleet) -> Verdict:
+    """Tell whether the machine is left to the case alone.
+
+    While it is not, neither a remedy nor a visit is decided: what is seen may be the update.
+    """
+    if not fleet.updating:
+        return Verdict(Permission.GO)
+    why = f"{fleet.updating}, and two hands on one machine are too many"
+    return Verdict(Permission.WAIT, "updating", why)
+
+
 def start(fleet: Fleet, *, person_agreed: bool) -> Verdict:
     """Tell whether a remedy that is allowed may start now: storm brake and site limit.
 
@@ -103,12 +114,6 @@ def start(fleet: Fleet, *, person_agreed: bool) -> Verdict:
     and a person who has looked at it may go on.
     """
     limits = fleet.limits
-    if fleet.updating:
-        return Verdict(
-            Permission.WAIT,
-            "updating",
-            f"{fleet.updating}, and two hands on one machine are too many",
-        )
     storm = max(limits.storm_machines, fleet.machines_of_type * limits.storm_percent / 100)
     if fleet.sick_of_type > storm and not person_agreed:
         return Verdict(

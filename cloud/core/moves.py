@@ -8,7 +8,7 @@ from msgspec import structs
 
 from cloud.core.course import Course, told
 from cloud.core.evidence import NS, promising, sick
-from cloud.core.limits import Fleet, Permission, Verdict, permit, start
+from cloud.core.limits import Fleet, Permission, Verdict, permit, start, untouched
 from cloud.core.states import (
     ACTED,
     MAY_HAVE_ACTED,
@@ -126,9 +126,17 @@ def decide(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
 
     A machine on its way back is not disturbed.
     """
-    step = case.step
     if now_ns < case.not_before_ns or promising(case.seen, now_ns, case.plan.timing.dwell_s):
         return case, ()
+    alone = untouched(fleet)
+    if alone.permission is Permission.WAIT:
+        return _hold(case, alone, now_ns)
+    return _next(case, fleet, now_ns)
+
+
+def _next(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
+    """Send the next remedy if the limits and people allow it."""
+    step = case.step
     if step is None:
         return _give_up(case, now_ns)
     barred = _barred(case, step, fleet, now_ns)
@@ -193,7 +201,7 @@ def _ask(case: Case, step: Step, now_ns: int) -> Outcome:
 def _hold(case: Case, verdict: Verdict, now_ns: int) -> Outcome:
     if case.phase is Phase.HOLDING and case.held_by == verdict.rule:
         return case, ()
-    note = Note(Topic.HOLD, f"Holds the remedy back: {verdict.why}.")
+    note = Note(Topic.HOLD, f"Holds back: {verdict.why}.")
     return enter(case, Phase.HOLDING, note, now_ns, held_by=verdict.rule)
 
 

@@ -1,7 +1,6 @@
 """What machines that speak DDI are told (`cloud.web.rollout_ports.DdiDesk`)."""
 
 import hmac
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from cloud.core import windows
 from cloud.core.rollout_states import Fetched, Phase, Record, Report, UpdatePhase
 from cloud.service.devices import Devices
 from cloud.service.parts import Parts
+from cloud.service.rate import Rate
 from cloud.service.releases import Releases
 from cloud.service.rollouts import Rollouts
 from cloud.web.rollout_ports import AttributeMode, Offer, Standing
+from contract.errors import Refused
 from contract.firmware import Release
 
-DENIALS_PER_MINUTE = 30
-"""So many refused requests go to the audit log; the rest is only counted."""
 _OFFERED = (
     UpdatePhase.OFFERED,
     UpdatePhase.INSTALLING,
@@ -35,7 +34,7 @@ class Ddi:
         self._parts, self._rollouts = parts, rollouts
         self._releases, self._devices = releases, devices
         self._gateway_token = read_password(parts.config.ddi_gateway_token_file)
-        self._denials: list[float] = []
+        self._denials = Rate(per_key=6, all_together=30)
 
     def admitted(self, device: str, token: str) -> bool:
         """Tell whether this is the machine's own token."""
@@ -48,15 +47,13 @@ class Ddi:
 
     def denied(self, device: str, why: str) -> None:
         """Take a refused request to the audit log, at a bounded rate."""
-        now_s = time.monotonic()
-        self._denials = [s for s in self._denials if now_s - s < 60]
-        if len(self._denials) < DENIALS_PER_MINUTE:
-            self._denials.append(now_s)
+        if self._denials.allows(device):
             self._rollouts.record(Record("gateway", "denied", why, device))
 
     def polled(self, device: str) -> None:
         """Note that the machine has asked."""
-        self._devices.polled(device)
+        if device in self._parts.assets:  # the gateway token may name anybody
+            self._devices.polled(device)
 
     def offer(self, device: str) -> Offer | None:
         """Return what the machine shall do now."""
@@ -110,6 +107,8 @@ class Ddi:
         """Keep what the machine says of itself.
 
         Raises:
-            Refused: too many, or too long.
+            Refused: too many, too long, or of a machine that is not here.
         """
+        if device not in self._parts.assets:
+            raise Refused(f"{device} is not in the gateway's list of assets")
         self._devices.set_attributes(device, data, mode)

@@ -37,6 +37,7 @@ from cloud.core.rollout_states import (
 )
 from cloud.service.devices import Devices
 from cloud.service.parts import Parts
+from cloud.service.rate import Rate
 from cloud.service.sight import Sight
 from cloud.web import metrics
 from cloud.web.rollout_ports import Standing
@@ -71,6 +72,7 @@ class Rollouts:
         """The open action of each device that has one."""
         self._ended: dict[str, Update] = {}
         """The last ended action of each device since the start."""
+        self._strays = Rate(per_key=6, all_together=60)
         self._past: dict[int, str] = {}
         """Whose an ended action of an open rollout was."""
         self.on_remedy_end: Callable[[Rollout, Update], None] = _ignore
@@ -112,7 +114,7 @@ class Rollouts:
         at_ns = now_ns if at_ns is None else min(at_ns, now_ns)
         if device in self._open.get(number, {}):
             self.apply(number, Reported(device, action, report, at_ns, detail), now_ns)
-        else:
+        elif self._strays.allows(device):
             said = f"Said '{report.value}' about action {action}, which is not open. {detail}"
             self.record(Record("gateway", "stray report", said, device))
 

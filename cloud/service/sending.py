@@ -21,6 +21,8 @@ from contract.topics import Channel, Topic
 POLL_S = 0.5
 AGAIN_S = 30.0
 """Wall time after which an unanswered command is sent again."""
+LIFETIME_NS = 6 * 86_400 * 10**9
+"""Agents take no command that lives longer than a week; a later one says so for longer."""
 PREFIX = "update-"
 """Of the ids of these commands; the action's number follows."""
 _KINDS = {
@@ -92,7 +94,7 @@ class Sending:
             id=f"{PREFIX}{update.action}",
             name=name,
             issued_ns=update.entered_ns,
-            expires_ns=update.deadline_ns,
+            expires_ns=min(update.deadline_ns, self._parts.clock.now_ns() + LIFETIME_NS),
             release=ReleaseRef(
                 machine_type=machine.name,
                 version=update.from_version if back else rollout.order.version,

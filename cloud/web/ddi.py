@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import msgspec
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from cloud.core import ddi
 from cloud.core.rollout_states import Report
 from cloud.web import problems
+from cloud.web.downloads import Artifact
 from cloud.web.rollout_ports import DdiDesk, Offer, Standing
 from contract import topics
 from contract.errors import Malformed, Refused, Unreachable
@@ -230,7 +231,7 @@ async def _artifact(call: _Call) -> Response:
         raise Unreachable(f"{name} is not here now; ask again later")
     if call.request.method == "GET":
         await call.desk.fetched(call.device, offer.action)
-    return FileResponse(path, media_type="application/octet-stream", headers={"ETag": etag})
+    return Artifact(path, offer.digests.sha1, cache="no-store")
 
 
 def _action(call: _Call) -> int | None:

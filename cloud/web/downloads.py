@@ -12,7 +12,7 @@ _RANGE = re.compile(rb"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re
 
 
 class Artifact(FileResponse):
-    """A file that never changes; its SHA-256 is its strong validator.
+    """A file that never changes; one of its hashes is its strong validator.
 
     One range is answered with 206, one outside the file with 416, and whatever else a client may
     ask for with the whole file, as RFC 9110 has it for servers that do not know it.
@@ -20,8 +20,8 @@ class Artifact(FileResponse):
 
     chunk_size = 256 * 1024
 
-    def __init__(self, path: Path, sha256: str) -> None:
-        headers = {"ETag": f'"{sha256}"', "Cache-Control": FOREVER}
+    def __init__(self, path: Path, digest: str, cache: str = FOREVER) -> None:
+        headers = {"ETag": f'"{digest}"', "Cache-Control": cache}
         super().__init__(path, headers=headers, media_type="application/octet-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

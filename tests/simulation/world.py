@@ -439,7 +439,7 @@ class World:
             match effect:
                 case life.Note(text=text):
                     self.say(f"[{self.cases[-1].phase}] {text}")
-                    for mark in ("Holds the remedy back", "Leaves out", "asks again in"):
+                    for mark in ("Holds back", "Leaves out", "asks again in"):
                         self.figures.sometimes[mark.lower()] += mark in text
                 case life.SendCommand(key=key):
                     self.outbox[key] = effect
