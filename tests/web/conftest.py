@@ -1,22 +1,25 @@
 """Worlds for the web's tests."""
 
+import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+import uvicorn
+from playwright.sync_api import Browser, sync_playwright
 
-from cloud.web.app import create_api
-from tests.web import fixture_world
+from cloud.config import Config
+from cloud.web.app import Faces, create_api, create_app
+from tests.web import fixture_rollouts, fixture_world
+from tests.web.fixture_browser import DESKTOP, Visit
+from tests.web.fixture_ddi import MemoryDesk
+from tests.web.fixture_rollouts import MemoryRollouts
 from tests.web.fixture_world import WorldDesk
 
 TOKEN = "a-test-token"
-
-
-@pytest.fixture(scope="session")
-def signing_key() -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.generate()
 
 
 @pytest.fixture
@@ -32,10 +35,20 @@ def desk(tmp_path: Path) -> Iterator[WorldDesk]:
 
 
 @pytest.fixture
-async def api(desk: WorldDesk, signing_key: Ed25519PrivateKey) -> AsyncIterator[httpx.AsyncClient]:
+def config(tmp_path: Path) -> Config:
+    return Config(data_dir=tmp_path)
+
+
+@pytest.fixture
+def faces(desk: WorldDesk, tmp_path: Path) -> Faces:
+    """The small world, and rollouts in memory."""
+    return Faces(desk, fixture_rollouts.build(), MemoryDesk(tmp_path, []))
+
+
+@pytest.fixture
+async def api(faces: Faces, config: Config) -> AsyncIterator[httpx.AsyncClient]:
     """The API over that world, with the token."""
-    public = signing_key.public_key().public_bytes_raw().hex()
-    app = create_api(desk, TOKEN, public)
+    app = create_api(faces, TOKEN, config)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://gateway",
@@ -44,9 +57,55 @@ async def api(desk: WorldDesk, signing_key: Ed25519PrivateKey) -> AsyncIterator[
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDesk]:
     """The lively world, for the browser."""
     made = fixture_world.build(tmp_path_factory.mktemp("world"), speed=40.0)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def rollouts() -> MemoryRollouts:
+    """Rollouts for the browser."""
+    return fixture_rollouts.build()
+
+
+@pytest.fixture(scope="session")
+def address(
+    world: WorldDesk, rollouts: MemoryRollouts, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A real server with the whole application; the console's pages are one per process."""
+    folder = tmp_path_factory.mktemp("gateway")
+    faces = Faces(world, rollouts, MemoryDesk(folder, []))
+    app = create_app(faces, "token", Config(data_dir=folder))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.started, "the server did not start within 20 s"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
+    visit = Visit(context.new_page(), address)
+    yield visit
+    visit.check()
+    context.close()

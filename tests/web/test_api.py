@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from cloud.adapters import series_influx
+from cloud.config import Config
 from cloud.core.states import CommandFinished, Evidence, Mode, Phase
 from cloud.web import guard
-from cloud.web.app import create_api
+from cloud.web.app import Faces, create_api
 from cloud.web.ports import Notice
 from contract.commands import AnswerStatus
 from contract.tickets import Finding, Forecast
@@ -99,7 +100,7 @@ async def test_telemetry_is_cut_and_thinned(api: Client) -> None:
         ("/api/cases/none", 404, "GET /api/cases"),
         ("/api/cases?state=sleeping", 422, "state"),
         ("/api/tickets/none", 404, "none"),
-        ("/api/releases/centrifugal_pump/9.9.9/image", 404, "9.9.9"),
+        ("/api/rollouts/99", 404, "99"),
         ("/api/nothing", 404, "Not Found"),
     ],
 )
@@ -220,7 +221,7 @@ async def test_whoever_has_no_token_changes_nothing(api: Client, desk: WorldDesk
         for path, body in (
             (f"/api/cases/{case_id}/approve", {"by": "x"}),
             (f"/api/cases/{case_id}/report", {"finding": Finding.OTHER}),
-            ("/api/releases", {}),
+            ("/api/rollouts", {}),
         ):
             headers = {b"Authorization": header}
             answer = await api.post(path, json=body, headers=headers)
@@ -238,8 +239,8 @@ async def test_huge_bodies_are_turned_away(api: Client, desk: WorldDesk) -> None
     assert (await api.post(path, content=fits)).status_code == 200
 
 
-async def test_a_bug_is_told_without_its_inside(desk: WorldDesk) -> None:
-    app = create_api(desk, "token")
+async def test_a_bug_is_told_without_its_inside(faces: Faces, config: Config) -> None:
+    app = create_api(faces, "token", config)
 
     @app.get("/api/bug")
     def bug() -> None:
@@ -293,6 +294,6 @@ async def test_openapi_documents_every_call(api: Client) -> None:
     assert {"finding", "notes", "parts_used", "resolved", "technician"} <= set(fields)
 
 
-def test_an_api_without_a_token_is_a_mistake(desk: WorldDesk) -> None:
+def test_an_api_without_a_token_is_a_mistake(faces: Faces, config: Config) -> None:
     with pytest.raises(ValueError, match="token"):
-        create_api(desk, "")
+        create_api(faces, "", config)

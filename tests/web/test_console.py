@@ -1,89 +1,16 @@
 """The console in a real browser: what people see, and that nothing in it is foreign or unsafe."""
 
-import socket
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from cloud.core.states import Evidence, Mode, Phase
-from cloud.web.app import create_app
 from models.monitor import State
+from tests.web.fixture_browser import PHONE, Visit
 from tests.web.fixture_world import HOSTILE, S, WorldDesk
 
 pytestmark = pytest.mark.real
-
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def address(world: WorldDesk) -> Iterator[str]:
-    """A real server with the whole application."""
-    app = create_app(world, "token")
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.started, "the server did not start within 20 s"
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """One tab that notes everything that goes wrong in it, and every foreign address."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page, self.address = page, address
-        self.wrong: list[str] = []
-        self.foreign: list[str] = []
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", self._asked)
-
-    def _heard(self, message: object) -> None:
-        if getattr(message, "type", "") == "error":
-            self.wrong.append(str(getattr(message, "text", message)))
-
-    def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self.address, "data:", "blob:")):
-            self.foreign.append(request.url)
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.address + path)
-        return self.page
-
-    def check(self) -> None:
-        assert self.wrong == []
-        assert self.foreign == []
-        assert self.page.evaluate("window.hacked") is None, "a device's text ran as a script"
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
-    visit = Visit(context.new_page(), address)
-    yield visit
-    visit.check()
-    context.close()
 
 
 def case_of(world: WorldDesk, device: str) -> str:

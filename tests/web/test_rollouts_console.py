@@ -1,117 +1,28 @@
 """The console's pages about rollouts in a real browser, over rollouts moved by the real rules."""
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import FileResponse
 from msgspec.structs import replace
-from nicegui import ui
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from cloud.adapters.clock import PlantClock
 from cloud.core.rollout_states import Phase, UpdatePhase
-from cloud.web import console
-from cloud.web.app import STYLE
-from cloud.web.views import Views
-from tests.web.fixture_rollouts import DAY, HOSTILE_DEVICE, MemoryRollouts, build
-from tests.web.fixture_world import HOSTILE, WorldDesk
+from tests.web.fixture_browser import PHONE, Visit
+from tests.web.fixture_rollouts import DAY, HOSTILE_DEVICE, MemoryRollouts
+from tests.web.fixture_world import HOSTILE
 
 pytestmark = pytest.mark.real
 
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def memory() -> MemoryRollouts:
-    return build()
-
-
-@pytest.fixture(scope="module")
-def address(world: WorldDesk, memory: MemoryRollouts) -> Iterator[str]:
-    """A real server with the console."""
-    app = FastAPI()
-
-    @app.get("/assets/style.css")
-    def style() -> FileResponse:
-        return FileResponse(STYLE, media_type="text/css")
-
-    console.install(world, Views(world), memory)
-    ui.run_with(app, title="Farfix", favicon=console.FAVICON, dark=None, tailwind=False,
-                show_welcome_message=False)  # fmt: skip
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.started, "the server did not start within 20 s"
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """One tab that notes everything that goes wrong in it, and every foreign address."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page, self.address = page, address
-        self.wrong: list[str] = []
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", self._asked)
-
-    def _heard(self, message: object) -> None:
-        if getattr(message, "type", "") == "error":
-            self.wrong.append(str(getattr(message, "text", message)))
-
-    def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self.address, "data:", "blob:")):
-            self.wrong.append(f"foreign: {request.url}")
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.address + path)
-        return self.page
-
-    def check(self) -> None:
-        assert self.wrong == []
-        assert self.page.evaluate("window.hacked") is None, "a device's text ran as a script"
-        assert self.page.locator("img[src=x]").count() == 0, "a device's text became markup"
-
 
 @pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
-    visit = Visit(context.new_page(), address)
-    yield visit
-    visit.check()
-    context.close()
-
-
-@pytest.fixture
-def kept(memory: MemoryRollouts) -> Iterator[MemoryRollouts]:
+def kept(rollouts: MemoryRollouts) -> Iterator[MemoryRollouts]:
     """The rollouts, put back afterwards as they were."""
-    before = (dict(memory.found), memory.state, dict(memory.records), list(memory.log))
-    yield memory
-    memory.found, memory.state, memory.records, memory.log = before
+    before = (dict(rollouts.found), rollouts.state, dict(rollouts.records), list(rollouts.log))
+    yield rollouts
+    rollouts.found, rollouts.state, rollouts.records, rollouts.log = before
 
 
 def phase_of(memory: MemoryRollouts, number: int) -> Phase:

@@ -87,7 +87,7 @@ def _updates(updates: list[UpdateView]) -> None:
         Text("No rollout has had a part for it so far.", "muted")
         return
     for update in updates:
-        with box("case-row"):
+        with box("update-row"):
             with box("stack").style("gap: 0"):
                 link(f"Rollout {update.rollout}", f"/rollouts/{update.rollout}", "link num")
                 reason = update.harm or update.detail
