@@ -23,6 +23,7 @@ class Update(Struct, frozen=True):
     """One machine's part in a rollout."""
 
     phase: UpdatePhase
+    entered_ns: int
     detail: str
     report: str
     version: str

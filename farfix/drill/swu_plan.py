@@ -14,7 +14,8 @@ class Fault(StrEnum):
 
     NONE = "none"
     CUT = "cut"
-    """The connection breaks in the middle of the download, up to three times."""
+    """The connection breaks in the middle of the download, up to three times. In the last bytes,
+    behind the payload, swupdate 2022.12 gives up instead of going on, and says so."""
     UNAVAILABLE = "unavailable"
     """The gateway's address answers 503 for a while."""
     KILL = "kill"
@@ -50,7 +51,7 @@ class Fault(StrEnum):
 _P = UpdatePhase
 ENDS: dict[Fault, tuple[UpdatePhase, ...]] = {
     Fault.NONE: (_P.UPDATED,),
-    Fault.CUT: (_P.UPDATED,),
+    Fault.CUT: (_P.UPDATED, _P.FAILED),
     Fault.UNAVAILABLE: (_P.UPDATED,),
     Fault.KILL: (_P.UPDATED,),
     Fault.RESTART: (_P.UPDATED,),

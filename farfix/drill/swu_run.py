@@ -8,13 +8,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from cloud.adapters.clock import PlantClock
 from cloud.core.rollout_policy import Gate, Limits, Order, Policy, Ramp, Selection, Stage
 from cloud.core.rollout_states import UpdatePhase
 from contract.errors import Refused, Unreachable
 from farfix.drill import swu_stage
 from farfix.drill.swu_api import Api, Update
 from farfix.drill.swu_computer import Boot, Computer, Confirm, Restart, Setup
-from farfix.drill.swu_judge import Outcome, Payload
+from farfix.drill.swu_judge import OLD_ENDS, Outcome, Payload
 from farfix.drill.swu_plan import Fault, Run
 from farfix.drill.swu_proxy import Proxy, Strike, Wire
 
@@ -22,6 +23,8 @@ LOOK_S = 0.25
 READY_S = 20.0
 """From a computer's first telemetry to its version in the gateway."""
 END_S = 180.0
+READBACK_S = 8.0
+"""The gateway's patience with a restart; so long it doubts that a machine stays as it was."""
 SETTLE_S = 3.0
 """After the end: the computer may be restarting, and its telemetry takes a moment."""
 POWER_CYCLE_S = 0.1
@@ -122,7 +125,7 @@ def order(run: Run) -> Order:
                 attempts_max=1,
                 offer_s=10.0 if run.fault is Fault.WRONG_TOKEN else 60.0,
                 install_s=INSTALL_S.get(run.fault, 90.0),
-                readback_s=10.0,
+                readback_s=READBACK_S,
             ),
             gate=Gate(looks=[1.0], settle_s=0.0, baseline_s=60.0, controls_min=100_000),
         ),
@@ -149,6 +152,7 @@ async def perform(run: Run, stand: Stand) -> Outcome:
         await until(lambda: _known(scene), f"the version of {run.device}", READY_S)
         number = await SCRIPTS.get(run.fault, _plain)(scene, stand)
         await until(lambda: _ended(scene, number, living), f"the end of run {run.number}", END_S)
+        await until(lambda: _believed(scene, number), f"belief in run {run.number}", END_S)
         await until(lambda: _quiet(computer), f"the restart of {run.device}", END_S)
         await asyncio.sleep(SETTLE_S)
         return await _outcome(scene, stand, number, time.monotonic() - began_s)
@@ -195,6 +199,13 @@ async def _ended(scene: Scene, number: int, living: asyncio.Task[None]) -> bool:
     if living.done():
         living.result()  # it never ends by itself, so this raises what was wrong
     return not (await scene.api.rollout(number)).open
+
+
+async def _believed(scene: Scene, number: int) -> bool:
+    """Tell whether the gateway has looked long enough at a computer that ended as it was."""
+    update = await scene.api.update(number)
+    looked_s = (PlantClock().now_ns() - update.entered_ns) / 1e9
+    return update.phase not in OLD_ENDS or looked_s > READBACK_S
 
 
 async def _quiet(computer: Computer) -> bool:
