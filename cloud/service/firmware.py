@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """Wall time between looks at machines and rollouts."""
+DEAF_S = 15.0
+"""Wall time without a look after which nothing is made of a machine's silence."""
 SAVE_S = 60.0
 """Wall time between savings of what comparisons remember."""
 DAY_NS = 86_400 * 10**9
@@ -51,7 +53,10 @@ class Firmware:
             for machine in parts.machines.values()
             if machine.ddi or machine.firmware_block is not None
         }
-        views = Views(self.sight, cases.case_of, cases.disagree, self._due)
+        self._listening_ns = parts.clock.now_ns()
+        views = Views(
+            self.sight, cases.case_of, cases.disagree, lambda: self._listening_ns, self._due
+        )
         self.rollouts = Rollouts(parts, self.devices, views)
         repository = Repository(
             parts.store.engine, parts.config.data_dir / "artifacts", _root(parts)
@@ -72,8 +77,10 @@ class Firmware:
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_S:
             return
-        self._looked_s = now_s
         now_ns, boards = self._parts.clock.now_ns(), self._boards()
+        if now_s - self._looked_s > DEAF_S or not self._parts.link.connected:
+            self._listening_ns = now_ns
+        self._looked_s = now_s
         self.sight.look(boards, now_ns)
         for comparison in self.comparisons.values():
             comparison.sample(now_ns, boards)

@@ -45,6 +45,8 @@ from contract.errors import Refused
 from contract.firmware import Claims
 
 Updates = dict[str, Update]
+_MAY_CHANGE_YET = (UpdatePhase.FAILED, UpdatePhase.CANCELED, UpdatePhase.REVERTED)
+"""Ends after which a restart may still bring out that the machine runs something else."""
 
 
 class Views(Struct, frozen=True):
@@ -55,6 +57,8 @@ class Views(Struct, frozen=True):
     """The device's open case; empty: none."""
     disagree: Callable[[str, str], None]
     """Opens a case about a device, with the reason."""
+    listening_ns: Callable[[], int]
+    """Since when machines are heard without a break of our own."""
     due: Callable[[Rollout, Updates, int], Sequence[Compared]]
     """Comparisons of updated machines that have become possible."""
 
@@ -97,10 +101,9 @@ class Rollouts:
             facts = {
                 device: self._facts(rollout, device)
                 for device, update in updates.items()
-                if update.phase in ACTIVE
-                or (update.phase is UpdatePhase.WAITING and update.stage == rollout.stage)
+                if _matters(rollout, update, now_ns)
             }
-            self.apply(number, Ticked(facts), now_ns)
+            self.apply(number, Ticked(facts, self._views.listening_ns()), now_ns)
             for compared in self._views.due(self.all[number], updates, now_ns):
                 if number in self._open:
                     self.apply(number, compared, now_ns)
@@ -286,6 +289,18 @@ class Rollouts:
     def _load(self, number: int) -> Updates:
         rows = self._store.updates(number)
         return {row.device: rules.decode_update(row.data) for row in rows}
+
+
+def _matters(rollout: Rollout, update: Update, now_ns: int) -> bool:
+    """Tell whether the rules look at what the machine shows."""
+    if update.phase is UpdatePhase.WAITING:
+        return update.stage <= rollout.stage
+    if update.phase is UpdatePhase.UPDATED:
+        return rollout.phase is Phase.STOPPING
+    if update.phase in _MAY_CHANGE_YET:
+        readback_ns = int(rollout.order.policy.limits.readback_s * 1e9)
+        return now_ns < update.entered_ns + readback_ns
+    return update.phase in ACTIVE
 
 
 def _number(action: int) -> int:

@@ -222,7 +222,6 @@ async def _artifact(call: _Call) -> Response:
         return PlainTextResponse(f"{offer.digests.md5}  {name}\n")
     if asked != name:
         return _problem(404, f"The action's only artifact is {name}.")
-    etag = f'"{offer.digests.sha1}"'
     wanted = call.request.headers.get("if-match", "*")
     if wanted.strip() != "*" and offer.digests.sha1 not in re.findall(r"[0-9a-f]{40}", wanted):
         return _problem(412, f"The artifact's SHA-1 is {offer.digests.sha1}.")

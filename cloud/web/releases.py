@@ -176,7 +176,7 @@ def _artifact(desk: Rollouts, path: str) -> Response:
     file = desk.artifact(path)
     if file is None:
         raise HTTPException(404, f"There is no artifact {path!r}.")
-    return Artifact(file, sha256=file.name)
+    return Artifact(file, digest=file.name)
 
 
 def _busy(slots: asyncio.Semaphore) -> None:

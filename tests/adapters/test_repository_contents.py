@@ -115,7 +115,7 @@ def _length(size_bytes: int) -> Callable[[Targets], None]:
         (_claim(colour="red"), "unknown field"),
         (_claim(version="1.9"), "is no release"),
         (_claim(hardware=["2"]), "is no release"),
-        (_claim(machine_type="../etc"), "a target lies under its name"),
+        (_claim(machine_type="../etc"), "is no name of a machine type"),
         (_other_hash, "no other hash"),
         (_length(0), "is no release"),
         (_length(2999), "upload it"),
