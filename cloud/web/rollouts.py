@@ -59,6 +59,7 @@ def routes(rollouts: Rollouts, bearer: Bearer) -> APIRouter:
     _writes(router, rollouts, views, bearer)
     _audit(router, views)
     _devices(router, rollouts, views, bearer)
+    _tokens(router, rollouts, views, bearer)
     return router
 
 
@@ -173,20 +174,35 @@ def _audit(router: APIRouter, views: RolloutViews) -> None:
         return views.audit(limit, before, rollout, device)
 
 
+def _device(views: RolloutViews, device: str) -> DeviceView:
+    return _found(
+        views.device(device),
+        f"There is no machine {device!r} here. GET /api/fleet lists all machines.",
+    )
+
+
 def _devices(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: Bearer) -> None:
-    guarded = [Depends(bearer)]
-
-    def known(device: str) -> DeviceView:
-        return _found(
-            views.device(device),
-            f"There is no machine {device!r} here. GET /api/fleet lists all machines.",
-        )
-
     @router.get(
         "/devices/{device}", tags=["devices"], summary="What is kept about a machine's updates"
     )
     def read_device(device: DeviceName) -> DeviceView:
-        return known(device)
+        return _device(views, device)
+
+    @router.post(
+        "/devices/{device}/release",
+        tags=["devices"],
+        summary="Let a machine out of quarantine, to take part in rollouts again",
+        dependencies=[Depends(bearer)],
+        responses=DENIED,
+    )
+    async def release(device: DeviceName, decision: Annotated[Decision, Body()]) -> DeviceView:
+        await asyncio.to_thread(_device, views, device)
+        await rollouts.release_from_quarantine(device, decision.by)
+        return await asyncio.to_thread(_device, views, device)
+
+
+def _tokens(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: Bearer) -> None:
+    guarded = [Depends(bearer)]
 
     @router.post(
         "/devices/{device}/token",
@@ -198,7 +214,7 @@ def _devices(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer:
         responses=DENIED,
     )
     async def issue_token(device: DeviceName, decision: Annotated[Decision, Body()]) -> TokenView:
-        await asyncio.to_thread(known, device)
+        await asyncio.to_thread(_device, views, device)
         return TokenView(device=device, token=await rollouts.issue_token(device, decision.by))
 
     @router.delete(
@@ -210,20 +226,8 @@ def _devices(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer:
         responses=DENIED,
     )
     async def revoke_token(device: DeviceName, by: By) -> None:
-        await asyncio.to_thread(known, device)
+        await asyncio.to_thread(_device, views, device)
         await rollouts.revoke_token(device, by)
-
-    @router.post(
-        "/devices/{device}/release",
-        tags=["devices"],
-        summary="Let a machine out of quarantine, to take part in rollouts again",
-        dependencies=guarded,
-        responses=DENIED,
-    )
-    async def release(device: DeviceName, decision: Annotated[Decision, Body()]) -> DeviceView:
-        await asyncio.to_thread(known, device)
-        await rollouts.release_from_quarantine(device, decision.by)
-        return await asyncio.to_thread(known, device)
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
