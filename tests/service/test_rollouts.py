@@ -266,7 +266,7 @@ def test_a_remedy_that_nobody_takes_expires(tmp_path: Path) -> None:
         remedy(the)
         the.pass_s(700)
         assert the.cases.answers == []  # it may have begun in the last moment
-        the.pass_s(3600)
+        the.pass_s(5000)
         [answer] = the.cases.answers
         assert answer.status is AnswerStatus.EXPIRED
 
