@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloud.core import diagram
+from cloud.core import diagram, rollout_diagram, rollout_policy
 from contract import commands, faults, firmware, machines, status, telemetry, tickets, topics
 from contract.machines import MachineType, Register
 
@@ -53,12 +53,15 @@ def messages_page() -> str:
     """Give the JSON schema of every message."""
     parts = ["# Messages\n\nJSON objects of at most 256 KiB; unknown fields are ignored.\n"]
     for kind in MESSAGES:
-        schemas, components = msgspec.json.schema_components([kind])
-        body = {"$ref": schemas[0]["$ref"], "$defs": components}
-        text = msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
         summary = (kind.__doc__ or "").strip().split("\n")[0]
-        parts.append(f"## {kind.__name__}\n\n{summary}\n\n```json\n{text}\n```\n")
+        parts.append(f"## {kind.__name__}\n\n{summary}\n\n```json\n{_schema(kind)}\n```\n")
     return "\n".join(parts)
+
+
+def _schema(kind: type[msgspec.Struct]) -> str:
+    schemas, components = msgspec.json.schema_components([kind])
+    body = {"$ref": schemas[0]["$ref"], "$defs": components}
+    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
 
 
 def machines_page() -> str:
@@ -121,11 +124,23 @@ def case_page() -> str:
     return f"# The life of a case\n\n{diagram.__doc__}\n```mermaid\n{diagram.mermaid()}\n```\n"
 
 
+def rollout_page() -> str:
+    """Draw the life of a rollout and of one machine's update, and give the schema of an order."""
+    return (
+        f"# The life of a rollout\n\n{rollout_diagram.__doc__}\n"
+        f"A rollout:\n\n```mermaid\n{rollout_diagram.rollouts()}\n```\n\n"
+        f"One machine's part in it:\n\n```mermaid\n{rollout_diagram.updates()}\n```\n\n"
+        f"## What a person orders\n\nThe body of `POST /api/rollouts`; in TOML for "
+        f"`farfix rollout start --order FILE`.\n\n```json\n{_schema(rollout_policy.Order)}\n```\n"
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "topics.md": topics_page,
     "messages.md": messages_page,
     "machines.md": machines_page,
     "case.md": case_page,
+    "rollout.md": rollout_page,
 }
 
 
