@@ -67,7 +67,7 @@ class Releases:
 
     def _barred(self) -> dict[tuple[str, str], str]:
         found = {}
-        for rollout in self._rollouts().values():
+        for rollout in [*self._rollouts().values()]:  # asked from threads too
             stop = rollout.stop
             if rollout.phase not in (Phase.STOPPING, Phase.STOPPED) or stop is None:
                 continue

@@ -127,7 +127,7 @@ class RolloutDesk:
         claims = self.claims(order)
         candidates = self.candidates(order.machine_type)
         chosen, excluded = stages.eligible(claims, order.selection, candidates)
-        plan = stages.plan(order.policy, chosen, seed=max(self._rollouts.all, default=0) + 1)
+        plan = stages.plan(order.policy, chosen, seed=self._rollouts.next_number())
         return Preview(
             stages=[
                 StagePlan(devices=devices, soak_s=stage.soak_s)
@@ -176,7 +176,8 @@ class RolloutDesk:
 
     def all(self) -> list[Rollout]:
         """Return all rollouts, newest first."""
-        return [self._rollouts.all[number] for number in sorted(self._rollouts.all, reverse=True)]
+        # asked from threads: a copy, since the loop may add one meanwhile
+        return sorted([*self._rollouts.all.values()], key=lambda r: r.number, reverse=True)
 
     def one(self, number: int) -> tuple[Rollout, list[Update]] | None:
         """Return a rollout and the updates of its machines."""

@@ -138,7 +138,7 @@ class Rollouts:
         Raises:
             Refused: the order makes no sense, or reaches no machine.
         """
-        number = max(self.all, default=0) + 1
+        number = self.next_number()
         if number > ROLLOUTS_MAX:
             raise Refused(f"there were {ROLLOUTS_MAX} rollouts; numbers of actions are used up")
         now_ns = self._parts.clock.now_ns()
@@ -169,6 +169,10 @@ class Rollouts:
         """Return the open rollouts with their machines."""
         for number, updates in list(self._open.items()):
             yield self.all[number], updates
+
+    def next_number(self) -> int:
+        """Return the number of the rollout to come."""
+        return max([*self.all], default=0) + 1
 
     def is_open(self, number: int) -> bool:
         """Tell whether anything can still happen in a rollout."""
