@@ -19,7 +19,7 @@ from farfix.drill.swu_judge import OLD_ENDS, Outcome, Payload
 from farfix.drill.swu_plan import Fault, Run
 from farfix.drill.swu_proxy import Proxy, Strike, Wire
 
-LOOK_S = 0.25
+LOOK_S = 0.2
 READY_S = 20.0
 """From a computer's first telemetry to its version in the gateway."""
 END_S = 180.0
@@ -224,10 +224,9 @@ async def _plain(scene: Scene, stand: Stand) -> int:
     if run.fault in RESTARTS:
         scene.computer.restarts = [RESTARTS[run.fault]]
     await scene.computer.start()
-    if run.fault is not Fault.UNAVAILABLE:
-        return await scene.begin()
-    number = await scene.begin(UpdatePhase.OFFERED)
-    wire.refusals = run.times
+    number = await scene.begin()
+    if run.fault is Fault.UNAVAILABLE:
+        wire.refusals = run.times
     return number
 
 
@@ -263,9 +262,12 @@ async def _strike(scene: Scene, stand: Stand, hold_s: float) -> int:
     scene.wire.strikes = [Strike(int(scene.run.shares[0] * size), cut=False, hold_s=hold_s)]
     await scene.computer.start()
     number = await scene.begin()
-    async with asyncio.timeout(END_S):
-        await scene.wire.struck.wait()
+    await until(lambda: _struck(scene), f"the download of {scene.run.device}", END_S)
     return number
+
+
+async def _struck(scene: Scene) -> bool:
+    return scene.wire.struck.is_set()
 
 
 async def _cancel_early(scene: Scene, _: Stand) -> int:
