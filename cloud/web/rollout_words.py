@@ -48,7 +48,7 @@ REPORT = {
 """What the installer on the machine says; nobody takes it for the truth."""
 
 STOP = {
-    StopKind.FAILURES: "Too many installations failed",
+    StopKind.FAILURES: "Too many machines failed, or are unhealthy with it",
     StopKind.TIMEOUTS: "Too many machines did not take it or did not come back",
     StopKind.HEALTH: "Updated machines run worse than the others",
     StopKind.PERSON: "A person stopped it",
