@@ -256,7 +256,7 @@ def recover(case: Case, now_ns: int) -> Outcome:
     since_ns = case.seen.since_ns
     acted = [a for a in case.attempts if a.reply in MAY_HAVE_ACTED and a.sent_ns < since_ns]
     if not acted:
-        said = f"The machine has been healthy since {moment(since_ns)}; no remedy of the case did it."
+        said = f"The machine has been healthy since {moment(since_ns)}; no remedy of this case did."
         return enter(case, Phase.SELF_CLEARED, Note(Topic.END, said), now_ns, ended_ns=now_ns)
     last = case.attempt
     if case.phase is Phase.VERIFYING and last is acted[-1]:

@@ -95,6 +95,8 @@ def _updates(updates: list[UpdateView]) -> None:
                     Text(reason, "small muted wrap")
             pill(*UPDATE_TONE[update.phase], update.phase_text)
             moved = f"{update.from_version or words.NONE} to {update.version or words.NONE}"
+            if update.from_version == update.version:
+                moved = update.version or words.NONE
             when = f"{words.utc(update.entered_ns)} · " if update.entered_ns else ""
             Text(f"{when}{moved}", "small muted num")
 

@@ -230,6 +230,8 @@ def _plan(plan: PreviewView, begin: Callable[[], None]) -> None:
             _names(stage.devices, stage.machines)
     if plan.excluded_count:
         _excluded(plan)
+    if not plan.machines:
+        return
     with box("right-row"):
         button("Begin the rollout", "rocket_launch", "btn-main", begin)
 
