@@ -113,7 +113,10 @@ TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
         ),
         P.STOPPING: dict([_on(Ticked, rules.stopping, P.STOPPED), *_MACHINES]),
         P.CANCELLING: dict([_on(Ticked, rules.cancelling, P.CANCELED), _STOP, *_MACHINES]),
-        **{phase: dict(_MACHINES[:1]) for phase in (P.STOPPED, P.CANCELED, P.FINISHED)},
+        **{
+            phase: dict([_on(Ticked, rules.look_again), *_MACHINES[:1]])
+            for phase in (P.STOPPED, P.CANCELED, P.FINISHED)
+        },
     }
 )
 """Every event that means something in a phase. What a machine says is recorded in any."""

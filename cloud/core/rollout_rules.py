@@ -160,6 +160,11 @@ def cancelling(turn: Turn, event: Ticked) -> None:
         enter(turn, Phase.CANCELED, Record(GATEWAY, "canceled", "Nothing is under way any more."))
 
 
+def look_again(turn: Turn, event: Ticked) -> None:
+    """Look for a while at machines that ended without the release: a restart may bring it out."""
+    _tick(turn, event)
+
+
 # Machines.
 
 

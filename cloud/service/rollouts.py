@@ -94,29 +94,37 @@ class Rollouts:
         """Let time pass for every open rollout."""
         now_ns = self._parts.clock.now_ns()
         for phase in Phase:
-            count = sum(self.all[number].phase is phase for number in self._open)
-            metrics.open_rollouts.labels(phase.value).set(count)
+            if phase not in ENDED:
+                count = sum(self.all[number].phase is phase for number in self._open)
+                metrics.open_rollouts.labels(phase.value).set(count)
         for number in list(self._open):
             rollout, updates = self.all[number], self._open[number]
             facts = {
                 device: self._facts(rollout, device)
                 for device, update in updates.items()
-                if _matters(rollout, update, now_ns)
+                if self._matters(rollout, update, now_ns)
             }
+            if rollout.phase in ENDED and not facts:
+                self._close(number)
+                continue
             self.apply(number, Ticked(facts, self._views.listening_ns()), now_ns)
             for compared in self._views.due(self.all[number], updates, now_ns):
-                if number in self._open:
-                    self.apply(number, compared, now_ns)
+                self.apply(number, compared, now_ns)
+
+    def _close(self, number: int) -> None:
+        """Forget the machines of a rollout that nothing can happen to any more."""
+        self._store.save(_rollout_row(self.all[number], is_open=False))
+        del self._open[number]
+        self._past = {a: d for a, d in self._past.items() if _number(a) != number}
 
     def reported(
         self, device: str, action: int, report: Report, detail: str, at_ns: int | None = None
     ) -> None:
         """Take an installer's word about an action, at a time of the gateway's clock."""
-        now_ns = self._parts.clock.now_ns()
-        number = action // ACTIONS_PER_ROLLOUT
+        now_ns, active = self._parts.clock.now_ns(), self._active.get(device)
         at_ns = now_ns if at_ns is None else min(at_ns, now_ns)
-        if device in self._open.get(number, {}):
-            self.apply(number, Reported(device, action, report, at_ns, detail), now_ns)
+        if active is not None and active.action == action:
+            self.apply(active.number, Reported(device, action, report, at_ns, detail), now_ns)
         elif self._strays.allows(device):
             said = f"Said '{report.value}' about action {action}, which is not open. {detail}"
             self.record(Record("gateway", "stray report", said, device))
@@ -166,7 +174,7 @@ class Rollouts:
     # What others ask.
 
     def open(self) -> Iterator[tuple[Rollout, Updates]]:
-        """Return the open rollouts with their machines."""
+        """Return the rollouts that something can still happen in, with their machines."""
         for number, updates in list(self._open.items()):
             yield self.all[number], updates
 
@@ -175,8 +183,8 @@ class Rollouts:
         return max([*self.all], default=0) + 1
 
     def is_open(self, number: int) -> bool:
-        """Tell whether anything can still happen in a rollout."""
-        return number in self._open
+        """Tell whether people can still decide about a rollout."""
+        return number in self._open and self.all[number].phase not in ENDED
 
     def updates(self, number: int) -> Updates:
         """Return the updates of a rollout's machines."""
@@ -217,6 +225,18 @@ class Rollouts:
             quarantined=self._devices.row(device).quarantined,
         )
 
+    def _matters(self, rollout: Rollout, update: Update, now_ns: int) -> bool:
+        """Tell whether the rules look at what the machine shows."""
+        if update.phase is UpdatePhase.WAITING:
+            return rollout.phase not in ENDED and update.stage <= rollout.stage
+        if update.phase is UpdatePhase.UPDATED:
+            return rollout.phase is Phase.STOPPING
+        if update.phase in _MAY_CHANGE_YET:
+            readback_ns = int(rollout.order.policy.limits.readback_s * 1e9)
+            last = self._ended.get(update.device, update)
+            return last.number == update.number and now_ns < update.entered_ns + readback_ns
+        return update.phase in ACTIVE
+
     def _elsewhere(self, rollout: Rollout, device: str) -> bool:
         other = self._active.get(device)
         return other is not None and other.number != rollout.number
@@ -239,12 +259,7 @@ class Rollouts:
                     self.on_remedy_end(moved, update)
         rows = [self._after(effect) for effect in effects if isinstance(effect, Quarantine)]
         self._store.save(
-            RolloutRow(
-                number=moved.number,
-                phase=moved.phase.value,
-                open=moved.phase not in ENDED,
-                data=rules.encode_rollout(moved),
-            ),
+            _rollout_row(moved, is_open=True),
             [_row(update) for update in changed.values()],
             [_line(e, moved.number, now_ns) for e in effects if isinstance(e, Record)],
             rows,
@@ -277,9 +292,6 @@ class Rollouts:
             updates[device] = update
             if update.phase in ENDS and update.action:
                 self._ended[device] = update
-        if moved.phase in ENDED:
-            del self._open[number]
-            self._past = {a: d for a, d in self._past.items() if _number(a) != number}
         self._note_active(number)
 
     def _note_active(self, number: int) -> None:
@@ -295,20 +307,17 @@ class Rollouts:
         return {row.device: rules.decode_update(row.data) for row in rows}
 
 
-def _matters(rollout: Rollout, update: Update, now_ns: int) -> bool:
-    """Tell whether the rules look at what the machine shows."""
-    if update.phase is UpdatePhase.WAITING:
-        return update.stage <= rollout.stage
-    if update.phase is UpdatePhase.UPDATED:
-        return rollout.phase is Phase.STOPPING
-    if update.phase in _MAY_CHANGE_YET:
-        readback_ns = int(rollout.order.policy.limits.readback_s * 1e9)
-        return now_ns < update.entered_ns + readback_ns
-    return update.phase in ACTIVE
-
-
 def _number(action: int) -> int:
     return action // ACTIONS_PER_ROLLOUT
+
+
+def _rollout_row(rollout: Rollout, *, is_open: bool) -> RolloutRow:
+    return RolloutRow(
+        number=rollout.number,
+        phase=rollout.phase.value,
+        open=is_open,
+        data=rules.encode_rollout(rollout),
+    )
 
 
 def _row(update: Update) -> UpdateRow:

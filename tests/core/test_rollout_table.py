@@ -110,7 +110,7 @@ def test_time_moves_everything_that_is_open_and_nothing_that_has_ended_well() ->
     for phase in ACTIVE:
         assert updating.TABLE[phase][Ticked].to, f"{phase} could last for ever"
     assert updating.TABLE[P.UPDATED].keys() == {Word.GO_BACK}
-    assert all(Ticked not in core.TABLE[phase] for phase in ENDED)
+    assert all(not core.TABLE[phase][Ticked].to for phase in ENDED)
 
 
 def test_nothing_leaves_an_end_but_to_be_taken_back_or_doubted() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cloud.core.rollout_states import (
+    ENDED,
+    Limits,
     Order,
     Phase,
     Policy,
@@ -128,6 +130,30 @@ def test_a_refusal_with_the_old_version_is_a_plain_failure(tmp_path: Path) -> No
         assert "expired" in update.detail
         said = " ".join(line.text for line in the.firmware.desk.audit(rollout=number))
         assert "expired" in said
+
+
+@pytest.mark.parametrize("shows_it", [True, False])
+def test_a_machine_that_failed_is_looked_at_for_a_while_after_the_end(
+    tmp_path: Path, *, shows_it: bool
+) -> None:
+    with world(tmp_path, PUMPS) as the:
+        the.release("1.1.0")
+        once = Policy(stages=[Stage(count=1, soak_s=600)], limits=Limits(attempts_max=1))
+        number = begin(the, order(policy=once, selection=Selection(devices=["pump-1"]))).number
+        [(device, command)] = send(the)
+        the.answer(command, device, AnswerStatus.FAILED, "the device broke off")
+        the.pass_s(60)
+        assert the.firmware.rollouts.all[number].phase in ENDED
+        assert phases(the, number)[device] is UpdatePhase.FAILED
+        if shows_it:  # the payload was replaced all the same, and a restart brings it out
+            the.versions[device] = "1.1.0"
+        the.pass_s(1000)
+        ended = UpdatePhase.UNCLEAR if shows_it else UpdatePhase.FAILED
+        assert phases(the, number)[device] is ended
+        assert [d for d, _ in the.cases.disagreements] == [device] * shows_it
+        assert list(the.firmware.rollouts.open()) == []
+        the.begin()
+        assert list(the.firmware.rollouts.open()) == []
 
 
 def test_a_stop_brings_machines_back_and_bars_nothing_if_a_person_did_it(tmp_path: Path) -> None:
