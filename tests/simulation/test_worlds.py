@@ -59,7 +59,7 @@ def test_the_worlds_were_bad(normal: Figures) -> None:
         "fault came back",
         "remedy only hid the fault",
         "asks again in",
-        "holds the remedy back",
+        "holds back",
         "leaves out",
         "credited",
         "recovered, nobody credited",
