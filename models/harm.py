@@ -50,22 +50,6 @@ def log_evidence(p_values: Sequence[float]) -> float:
     return float(np.logaddexp.reduce(logs, axis=None)) - math.log(logs.size)
 
 
-def log_evidence_of(groups: Sequence[Sequence[float]]) -> float:
-    """Return ln of what p-values pay when half is staked on all machines alike, and half on groups.
-
-    A release may harm one hardware revision only, and the others would hide it.
-
-    Args:
-        groups: p-values of each group. All groups that there will ever be, also while they are
-            empty: the stakes are shared out before the first comes.
-    """
-    together = log_evidence([p for group in groups for p in group])
-    if len(groups) < 2:
-        return together
-    apart = [log_evidence(group) - math.log(len(groups)) for group in groups]
-    return float(np.logaddexp(together, np.logaddexp.reduce(apart))) - math.log(2)
-
-
 def p_values(own: Array, controls: Array, earlier: Array) -> list[float]:
     """Return one p-value per measure: small where the machine's change is worse than others'.
 
