@@ -77,7 +77,7 @@ class Limits(_Table, frozen=True, kw_only=True):
     failed_min: Count = 2
     """... and at least so many."""
     timed_out_percent: Percent = 40.0
-    """The same for machines that never took it or never came back."""
+    """The same for machines that never took it, never came back or fell silent."""
     timed_out_min: Count = 3
     attempts_max: Annotated[int, Meta(ge=1, le=10)] = 2
     """So often one machine is tried."""

@@ -210,10 +210,10 @@ def compare(turn: Turn, event: Compared) -> None:
     if max(evidence) >= threshold:
         measure = evidence.index(max(evidence))
         share = gate.looks[event.look]
-        named = "score" if measure == 0 else f"key signal {measure}"
+        named = dict(enumerate(event.measures)).get(measure, f"measure {measure + 1}")
         detail = (
             f"Machines with the release are worse than those without: after {share:.0%} of the "
-            f"soak the evidence by the {named} is 1 to {_odds(max(evidence))} against chance."
+            f"soak the evidence by '{named}' is 1 to {_odds(max(evidence))} against chance."
         )
         begin_stop(turn, StopKind.HEALTH, detail)
 

@@ -281,6 +281,8 @@ class Compared(Struct, frozen=True, tag=True):
     look: int
     p_values: list[float]
     """One per measure; the smaller, the more harm."""
+    measures: list[str] = []
+    """What they are called, for people."""
 
 
 class Approved(Struct, frozen=True, tag=True):

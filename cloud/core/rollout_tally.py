@@ -28,6 +28,7 @@ class Tally(Struct):
     failed: int = 0
     """Failed, unclear or plainly unhealthy."""
     timed_out: int = 0
+    """Never took it, never came back, or fell silent: links do that by themselves, too."""
     reached: int = 0
     """Have, had or may have the release."""
     harmed: int = 0
@@ -45,7 +46,7 @@ def tally(updates: Iterable[Update]) -> Tally:
         bad = bool(update.harm) or ended_badly
         if phase in _JUDGED or update.harm:
             count.judged += 1
-            timed_out = update.timed_out and ended_badly
+            timed_out = update.timed_out and bad
             count.timed_out += timed_out
             count.failed += bad and not timed_out
         if phase in _REACHED or update.begun:
@@ -60,7 +61,7 @@ def over_limit(limits: Limits, count: Tally) -> tuple[StopKind, str] | None:
         (StopKind.FAILURES, count.failed, limits.failed_min, limits.failed_percent,
          "failed, are unclear or plainly unhealthy"),
         (StopKind.TIMEOUTS, count.timed_out, limits.timed_out_min, limits.timed_out_percent,
-         "never took it or never came back"),
+         "never took it, never came back or fell silent"),
     ):  # fmt: skip
         if found >= least and 100 * found >= percent * count.judged:
             share = f"{found} of {count.judged} machines {words}"

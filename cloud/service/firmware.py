@@ -30,7 +30,7 @@ LOOK_S = 1.0
 """Wall time between looks at machines and rollouts."""
 DEAF_S = 15.0
 """Wall time without a look after which nothing is made of a machine's silence."""
-SAVE_S = 60.0
+SAVE_S = 600.0
 """Wall time between savings of what comparisons remember."""
 DAY_NS = 86_400 * 10**9
 LOOK_AGAIN_NS = 900 * 10**9

@@ -219,7 +219,7 @@ class Comparison:
                 beyond = own - usual
                 earlier = self._earlier(rollout.number, update, len(update.looks), beyond)
                 p = harm.p_values(own, others, earlier + usual[:, np.newaxis])
-                found.append(Compared(update.device, len(update.looks), p))
+                found.append(Compared(update.device, len(update.looks), p, self.measures))
         return found
 
     def _usual(self, span: _Span) -> Flags:
