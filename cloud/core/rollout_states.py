@@ -170,6 +170,8 @@ class Update(Struct, frozen=True, kw_only=True):
     """Since when it is watched."""
     harm: str = ""
     """Why its health counts as a failure of the release, in words."""
+    lost: bool = False
+    """The harm is that it fell silent, which links do by themselves, too."""
     looks: list[list[float]] = []
     """p-values (one per measure, the score first) at each look taken so far."""
     timed_out: bool = False

@@ -28,7 +28,7 @@ class Tally(Struct):
     failed: int = 0
     """Failed, unclear or plainly unhealthy."""
     timed_out: int = 0
-    """Never took it, never came back, or fell silent: links do that by themselves, too."""
+    """Never took it, never came back, or fell silent."""
     reached: int = 0
     """Have, had or may have the release."""
     harmed: int = 0
@@ -46,7 +46,7 @@ def tally(updates: Iterable[Update]) -> Tally:
         bad = bool(update.harm) or ended_badly
         if phase in _JUDGED or update.harm:
             count.judged += 1
-            timed_out = update.timed_out and bad
+            timed_out = update.lost or (update.timed_out and ended_badly)
             count.timed_out += timed_out
             count.failed += bad and not timed_out
         if phase in _REACHED or update.begun:

@@ -98,7 +98,7 @@ def observe(scene: Scene, update: Update, facts: Facts) -> Moved:
         since_ns = 0
     lasted_ns = now_ns - max(since_ns, scene.listening_ns)
     if since_ns and lasted_ns >= settle_ns and not update.harm:
-        lost = structs.replace(update, timed_out=facts.silent)
+        lost = structs.replace(update, lost=facts.silent)
         return _harm(scene, lost, facts, f"With {scene.order.version}, {sick}.")
     over = now_ns >= update.watched_ns + in_ns(policy.stages[update.stage].soak_s)
     if over and (update.harm or not sick):
