@@ -26,7 +26,10 @@ needs_broker = pytest.mark.skipif(
 
 def drill(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "farfix", "chaos", *arguments],
+        [
+            *("env", "--default-signal=INT"),  # what runs in the background is born deaf to Ctrl-C
+            *(sys.executable, "-P", "-m", "farfix", "chaos", *arguments),
+        ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

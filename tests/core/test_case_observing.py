@@ -20,7 +20,7 @@ def test_a_fault_that_clears_while_observed_is_credited_to_nobody() -> None:
     assert not scene.sent()
     assert not scene.tickets()
     assert not scene.labels()
-    assert "by itself" in scene.notes()
+    assert "no remedy of this case did" in scene.notes()
 
 
 def test_a_machine_on_its_way_back_is_not_disturbed() -> None:

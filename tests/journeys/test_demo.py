@@ -73,7 +73,10 @@ def test_nothing_was_lost_on_the_way(told: Report) -> None:
 
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-P", "-m", "farfix", "demo", "--headless", "--machines", "3"],
+        [
+            *("env", "--default-signal=INT"),  # what runs in the background is born deaf to Ctrl-C
+            *(sys.executable, "-P", "-m", "farfix", "demo", "--headless", "--machines", "3"),
+        ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
