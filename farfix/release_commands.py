@@ -12,7 +12,12 @@ app = typer.Typer(no_args_is_help=True, help="Make signing keys, sign firmware, 
 Room = Annotated[Path, typer.Argument(help="The release room: a folder made by keygen.")]
 Keys = Annotated[
     list[Path],
-    typer.Option("--key", default_factory=list, help="Private key to sign with; repeat it."),
+    typer.Option(
+        "--key",
+        default_factory=list,
+        show_default=False,
+        help="Private key to sign with; repeat it.",
+    ),
 ]
 Days = Annotated[float, typer.Option(min=0.01, max=3650, help="Until it expires.")]
 Count = typer.Option(min=1, max=9)
@@ -53,10 +58,16 @@ def sign(
     version: Annotated[str, typer.Option(help="For example 1.1.0.")] = "",
     min_version: Annotated[str, typer.Option(help="What must run before it.")] = "0.0.0",
     hardware: Annotated[
-        list[int], typer.Option(default_factory=list, help="Revision that it runs on; repeat it.")
+        list[int],
+        typer.Option(
+            default_factory=list, show_default=False, help="Revision that it runs on; repeat it."
+        ),
     ],
     cures: Annotated[
-        list[str], typer.Option(default_factory=list, help="Fault that it is meant to cure.")
+        list[str],
+        typer.Option(
+            default_factory=list, show_default=False, help="Fault that it is meant to cure."
+        ),
     ],
     high_risk: Annotated[bool, typer.Option(help="A rollout needs a second person.")] = False,
     notes: Annotated[str, typer.Option(help="What is new, for people.")] = "",
@@ -118,10 +129,16 @@ def rotate(
     *,
     key: Keys,
     add: Annotated[
-        list[Path], typer.Option(default_factory=list, help="Key file, private or public half.")
+        list[Path],
+        typer.Option(
+            default_factory=list, show_default=False, help="Key file, private or public half."
+        ),
     ],
     remove: Annotated[
-        list[str], typer.Option(default_factory=list, help="Id of a key, or its beginning.")
+        list[str],
+        typer.Option(
+            default_factory=list, show_default=False, help="Id of a key, or its beginning."
+        ),
     ],
     threshold: Annotated[int | None, Count] = None,
     days: Days = 365.0,

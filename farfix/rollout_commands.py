@@ -31,7 +31,7 @@ Soak = Annotated[str, typer.Option(help="How long each stage is watched, for exa
 
 
 def _many(help_text: str) -> object:
-    return typer.Option(default_factory=list, help=f"{help_text}; repeat it.")
+    return typer.Option(default_factory=list, show_default=False, help=f"{help_text}; repeat it.")
 
 
 Sites = Annotated[list[str], _many("Only machines at this site")]
