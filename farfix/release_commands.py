@@ -10,15 +10,13 @@ from contract.errors import Malformed, Refused
 app = typer.Typer(no_args_is_help=True, help="Make signing keys, sign firmware, publish it.")
 
 Room = Annotated[Path, typer.Argument(help="The release room: a folder made by keygen.")]
-Keys = Annotated[
-    list[Path],
-    typer.Option(
-        "--key",
-        default_factory=list,
-        show_default=False,
-        help="Private key to sign with; repeat it.",
-    ),
-]
+
+
+def _many(help_text: str, *names: str) -> object:
+    return typer.Option(*names, default_factory=list, show_default=False, help=help_text)
+
+
+Keys = Annotated[list[Path], _many("Private key to sign with; repeat it.", "--key")]
 Days = Annotated[float, typer.Option(min=0.01, max=3650, help="Until it expires.")]
 Count = typer.Option(min=1, max=9)
 
@@ -57,18 +55,8 @@ def sign(
     machine_type: Annotated[str, typer.Option(help="What kind of machine it is for.")] = "",
     version: Annotated[str, typer.Option(help="For example 1.1.0.")] = "",
     min_version: Annotated[str, typer.Option(help="What must run before it.")] = "0.0.0",
-    hardware: Annotated[
-        list[int],
-        typer.Option(
-            default_factory=list, show_default=False, help="Revision that it runs on; repeat it."
-        ),
-    ],
-    cures: Annotated[
-        list[str],
-        typer.Option(
-            default_factory=list, show_default=False, help="Fault that it is meant to cure."
-        ),
-    ],
+    hardware: Annotated[list[int], _many("Revision that it runs on; repeat it.")],
+    cures: Annotated[list[str], _many("Fault that it is meant to cure.")],
     high_risk: Annotated[bool, typer.Option(help="A rollout needs a second person.")] = False,
     notes: Annotated[str, typer.Option(help="What is new, for people.")] = "",
     image_key: Annotated[Path | None, typer.Option(help="Signs bare images.")] = None,
@@ -128,18 +116,8 @@ def rotate(
     role: Annotated[str, typer.Argument(help="root, targets, snapshot or timestamp.")],
     *,
     key: Keys,
-    add: Annotated[
-        list[Path],
-        typer.Option(
-            default_factory=list, show_default=False, help="Key file, private or public half."
-        ),
-    ],
-    remove: Annotated[
-        list[str],
-        typer.Option(
-            default_factory=list, show_default=False, help="Id of a key, or its beginning."
-        ),
-    ],
+    add: Annotated[list[Path], _many("Key file, private or public half.")],
+    remove: Annotated[list[str], _many("Id of a key, or its beginning.")],
     threshold: Annotated[int | None, Count] = None,
     days: Days = 365.0,
 ) -> None:

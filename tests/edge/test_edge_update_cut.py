@@ -85,10 +85,14 @@ def notice(unit: Unit, phase: Callable[[Loader], bool], act: Callable[[], None])
 async def settled(unit: Unit) -> None:
     """Wait until the machine has come to rest without anybody's help."""
     async with asyncio.timeout(30):
-        while unit._loader.boot_other or unit._loader.state is UpdateState.TRIAL:  # noqa: ASYNC110
+        while _under_way(unit._loader):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         while unit.machine.booting:  # noqa: ASYNC110 - the simulator has no events
             await asyncio.sleep(0.05)
+
+
+def _under_way(loader: Loader) -> bool:
+    return loader.boot_other or loader.reverting or loader.state is UpdateState.TRIAL
 
 
 PHASES: dict[str, tuple[Callable[[Loader], bool], str]] = {

@@ -32,7 +32,7 @@ def test_fleet_shows_machines_urgent_first(visit: Visit) -> None:
     assert asking["y"] < healthy["y"]
     expect(page.get_by_text("Needs your approval").first).to_be_visible()
     expect(page.get_by_text("Learning healthy running: 62 %")).to_be_visible()
-    expect(page.locator(".spark path[d^=M]").first).to_be_attached(timeout=10_000)
+    expect(page.locator(".spark path[d^=M]").first).to_be_attached(timeout=40_000)
 
 
 def test_fleet_filters_and_says_when_nothing_fits(visit: Visit) -> None:
