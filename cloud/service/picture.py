@@ -12,9 +12,7 @@ from cloud.web.ports import Live
 from contract import firmware
 from contract.errors import Malformed
 from contract.machines import MachineType, Role
-from models.monitor import State
-
-STATES = tuple(State)
+from models.monitor import STATES, State
 
 
 class Picture:

@@ -26,10 +26,7 @@ class Releases:
     def kept(self) -> list[Kept]:
         """Return all releases, newest version first within a machine type."""
         barred = self._barred()
-        marked = [
-            replace(k, barred=barred.get((k.release.machine_type, k.release.version), ""))
-            for k in self.repository.kept()
-        ]
+        marked = [replace(k, barred=barred.get(_name(k), "")) for k in self.repository.kept()]
         return sorted(
             marked,
             key=lambda k: (k.release.machine_type, -version_number(k.release.version)),
@@ -37,14 +34,9 @@ class Releases:
 
     def one(self, machine_type: str, version: str) -> Kept | None:
         """Return one release."""
-        return next(
-            (
-                k
-                for k in self.kept()
-                if (k.release.machine_type, k.release.version) == (machine_type, version)
-            ),
-            None,
-        )
+        name = machine_type, version
+        found = next((k for k in self.repository.kept() if _name(k) == name), None)
+        return found and replace(found, barred=self._barred().get(name, ""))
 
     def offerable(self, machine_type: str, version: str) -> Kept:
         """Return a release that may be brought to machines now.
@@ -75,3 +67,7 @@ class Releases:
                 key = (rollout.order.machine_type, rollout.order.version)
                 found[key] = f"rollout {rollout.number} was stopped: {stop.detail}"
         return found
+
+
+def _name(kept: Kept) -> tuple[str, str]:
+    return kept.release.machine_type, kept.release.version

@@ -86,7 +86,7 @@ class Rollouts:
             self.all[rollout.number] = rollout
             if row.open:
                 self._open[rollout.number] = self._load(rollout.number)
-                self._note_active(rollout.number)
+                self._note_active(self._open[rollout.number])
 
     # What the loops say.
 
@@ -292,15 +292,14 @@ class Rollouts:
             updates[device] = update
             if update.phase in ENDS and update.action:
                 self._ended[device] = update
-        self._note_active(number)
+        self._note_active(changed)
 
-    def _note_active(self, number: int) -> None:
-        for device, update in list(self._active.items()):
-            if update.number == number:
-                del self._active[device]
-        for device, update in self._open.get(number, {}).items():
+    def _note_active(self, changed: Updates) -> None:
+        for device, update in changed.items():
             if update.phase in ACTIVE:
                 self._active[device] = update
+            elif device in self._active and self._active[device].number == update.number:
+                del self._active[device]
 
     def _load(self, number: int) -> Updates:
         rows = self._store.updates(number)

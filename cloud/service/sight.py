@@ -14,9 +14,9 @@ from cloud.core.asset import AssetRow
 from contract import firmware
 from contract.errors import Malformed
 from contract.machines import MachineType
-from models.monitor import State
+from models.monitor import STATES, State
 
-ALARM = tuple(State).index(State.ALARM)
+ALARM = STATES.index(State.ALARM)
 DRIFT = 0.02
 """Share by which the estimate of a clock's offset follows readings that came later than usual."""
 

@@ -169,7 +169,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     release: Release
     digests: Digests
     window_open: bool = True
-    """Outside its maintenance window it may download, not install."""
+    """Outside its maintenance window the machine is shown nothing to begin."""
 
 
 Standing = Literal["open", "cancelling", "ended", "foreign"]
