@@ -11,6 +11,40 @@ from contract import machines, topics
 from contract.settings import Settings, Table, TimescaleText, TopicName, read
 
 
+class Oidc(Table):
+    """Sign-in by an OpenID Connect provider, beside local people; off without an issuer."""
+
+    issuer: str = ""
+    """``https://...``; its ``/.well-known/openid-configuration`` tells the rest."""
+    client_id: str = ""
+    client_secret_file: Path | None = None
+    role_claim: str = "farfix_role"
+    """The claim that holds a role; whoever has none may not come in."""
+
+
+class Prices(Table):
+    """The operator's own assumptions; without them the value report counts and prices nothing."""
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
+    visit: Annotated[float, Field(ge=0)] | None = None
+    downtime_per_hour: Annotated[float, Field(ge=0)] | None = None
+    downtime_h_per_visit: Annotated[float, Field(ge=0)] | None = None
+
+
+class Customer(Table):
+    """Somebody who is told how their machines are."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    title: str = ""
+    language: Literal["en", "zh"] = "en"
+    time_zone: str = "UTC"
+    quiet_from: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    """In the customer's time; what happens until ``quiet_until`` is told after it."""
+    quiet_until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    urls_file: Path | None = None
+    """Where they are told: one Apprise URL a line (they hold passwords, hence a file)."""
+
+
 class Broker(Table):
     """The MQTT broker; without a URL the gateway starts one of its own."""
 
@@ -18,6 +52,8 @@ class Broker(Table):
     """``mqtt://host:port`` or ``mqtts://...``; empty starts mosquitto, or amqtt without it."""
     username: str = "gateway"
     password_file: Path | None = None
+    ca_file: Path | None = None
+    """Whose certificates are believed with ``mqtts``; default: those of the system."""
     port: Annotated[int, Field(ge=0, le=65535)] = 1883
     """Where a broker of our own listens, on 127.0.0.1."""
 
@@ -30,6 +66,8 @@ class SeriesStore(Table):
     database: str = "farfix"
     org: str = "farfix"
     token_file: Path | None = None
+    ca_file: Path | None = None
+    """Whose certificates are believed with ``https``; default: those of the system."""
     keep_days: Annotated[int, Field(gt=0)] = 30
     """Retention of the embedded store; InfluxDB has its own."""
 
@@ -59,6 +97,10 @@ class AssetEntry(Table):
     """Words of your own, by which rollouts select."""
     hardware: Annotated[int, Field(ge=0, le=65535)] = 0
     """Revision, where the machine cannot tell it itself; 0: not known."""
+    customer: str = ""
+    """Name of the customer who is told about it."""
+    time_zone: str = "UTC"
+    """Of the site, as in ``Europe/Berlin``: service hours are counted in it."""
 
 
 class Config(Settings):
@@ -88,6 +130,12 @@ class Config(Settings):
     """SQLAlchemy URL for cases; default SQLite in ``data_dir``."""
     release_root: Path | None = None
     """The first root of the release repository (``1.root.json``); without it no releases."""
+    http_cert_file: Path | None = None
+    """With a key: the console and the API speak https."""
+    http_key_file: Path | None = None
+    oidc: Oidc = Oidc()
+    prices: Prices = Prices()
+    customers: list[Customer] = []
     ddi_poll_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     """How often machines that speak DDI are told to ask."""
     ddi_gateway_token_file: Path | None = None

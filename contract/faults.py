@@ -14,6 +14,8 @@ NO_DATA = "no_data"
 """The machine has gone silent: the link, the agent, the power or the controller."""
 FIRMWARE_UNCLEAR = "firmware_unclear"
 """What an update's installer said, the version read and the machine's health do not agree."""
+REPORTED = "reported"
+"""Another system's alert says so; telemetry alone neither confirms nor ends it."""
 
 
 class Severity(StrEnum):

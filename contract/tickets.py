@@ -53,6 +53,34 @@ class FailedCheck(Struct, frozen=True):
     """Why, for people."""
 
 
+class VisitState(StrEnum):
+    """Where the visit of a ticket stands, in the order of a good day."""
+
+    ORDERED = "ordered"
+    ACCEPTED = "accepted"
+    SCHEDULED = "scheduled"
+    ON_THE_WAY = "on_the_way"
+    ON_SITE = "on_site"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    """By dispatch."""
+    WITHDRAWN = "withdrawn"
+    """By the gateway: the machine recovered before anyone left."""
+
+
+class VisitUpdate(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the dispatch system says about a visit. The same ``id`` again changes nothing."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=80)]
+    state: VisitState
+    at_ns: TimeNs
+    """When it became so, at the dispatch system; an older word never undoes a newer one."""
+    expected_ns: TimeNs | None = None
+    """When the technician is expected at the machine."""
+    technician: Annotated[str, Meta(max_length=80)] = ""
+    note: Annotated[str, Meta(max_length=1000)] = ""
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """One remote remedy that was tried, and what came of it."""
 
@@ -78,9 +106,10 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
 
 class Ticket(Message, frozen=True, kw_only=True):
-    """One work order for on-site dispatch; its ``key`` is the case and never changes."""
+    """One work order for on-site dispatch."""
 
     key: Annotated[str, Meta(max_length=80)]
+    """Never changes: the case, with ``~2`` and so on behind it for its further visits."""
     title: str
     description: str
     severity: Severity
@@ -98,6 +127,16 @@ class Ticket(Message, frozen=True, kw_only=True):
     opened_ns: TimeNs
     due_ns: TimeNs
     forecast: Forecast | None = None
+    service_level: str = ""
+    """What was promised to whom, in a sentence."""
+
+
+class TicketState(StrEnum):
+    """What has become of a ticket."""
+
+    OPEN = "open"
+    WITHDRAWN = "withdrawn"
+    CLOSED = "closed"
 
 
 class Finding(StrEnum):
@@ -105,6 +144,13 @@ class Finding(StrEnum):
 
     NO_FAULT_FOUND = "no_fault_found"
     OTHER = "other"
+
+
+class Answered(Struct, frozen=True, forbid_unknown_fields=True):
+    """One answer to a checklist."""
+
+    question: Annotated[str, Meta(max_length=200)]
+    answer: Annotated[str, Meta(max_length=500)]
 
 
 class ClosingReport(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +162,24 @@ class ClosingReport(Message, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parts_used: list[Part] = []
     resolved: bool = True
     technician: Annotated[str, Meta(max_length=80)] = ""
+    cause_code: Annotated[str, Meta(max_length=40)] = ""
+    """Of the dispatch system's own list."""
+    checklist: Annotated[list[Answered], Meta(max_length=50)] = []
+    photos: Annotated[list[Annotated[str, Meta(max_length=80)]], Meta(max_length=10)] = []
+    """Names under which they were uploaded."""
+
+
+class TicketNews(Struct, frozen=True, kw_only=True):
+    """A ticket as every webhook event about it carries it: whole, with what became of it."""
+
+    ticket: Ticket
+    state: TicketState
+    visit: VisitState
+    detail: str
+    """What has just happened, in a sentence."""
+    url: str
+    """The case in the console: evidence, attempts and history in one click."""
+    report: ClosingReport | None = None
 
 
 class Label(Struct, frozen=True, kw_only=True):

@@ -89,6 +89,8 @@ assets = sa.Table(
     sa.Column("tier", sa.Text, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("hardware", sa.Integer, nullable=False),
+    sa.Column("customer", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
 )
 
 tickets = sa.Table(

@@ -14,8 +14,13 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from cloud.adapters import database as db
+from cloud.adapters.customer_store import CustomerStore
+from cloud.adapters.hook_store import HookStore
 from cloud.adapters.memory import Memory
+from cloud.adapters.people_store import PeopleStore
+from cloud.adapters.photo_store import PhotoStore
 from cloud.adapters.rollout_store import RolloutStore
+from cloud.adapters.value_store import ValueStore
 from cloud.core.asset import AssetRow
 from contract.errors import Refused
 
@@ -125,6 +130,11 @@ class Store:
         """Labels, saved models and checkpoints."""
         self.updates = RolloutStore(self.engine)
         """Rollouts, devices and the audit log."""
+        self.people = PeopleStore(self.engine)
+        self.hooks = HookStore(self.engine)
+        self.value = ValueStore(self.engine)
+        self.customers = CustomerStore(self.engine)
+        self.photos = PhotoStore(self.engine)
 
     def close(self) -> None:
         """Close all connections."""

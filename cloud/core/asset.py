@@ -19,3 +19,7 @@ class AssetRow(Struct, frozen=True, kw_only=True):
     """Words of the operator's own, by which rollouts select."""
     hardware: int = 0
     """Revision, where the machine cannot tell it itself; 0: not known."""
+    customer: str = ""
+    """Who is told about it; empty: nobody."""
+    time_zone: str = "UTC"
+    """Of its site."""

@@ -30,6 +30,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same remedy is not used again on a device for the same fault within this time."""
     attempts_per_day: Count = 6
     """Remedies that may act on one device within 24 hours, over all its cases."""
+    returns_days: Annotated[float, Meta(gt=0, le=365)] = 14.0
+    """The same fault within so many days after it was fixed is the same case: it reopens."""
 
 
 class Tried(Struct, frozen=True):

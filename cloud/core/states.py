@@ -14,7 +14,14 @@ from cloud.core.evidence import Streak
 from cloud.core.limits import Fleet, Seconds
 from contract.commands import AnswerStatus
 from contract.faults import Deviation, Hypothesis, Severity
-from contract.tickets import ClosingReport, EscalationReason, FailedCheck, Label
+from contract.tickets import (
+    ClosingReport,
+    EscalationReason,
+    FailedCheck,
+    Label,
+    VisitState,
+    VisitUpdate,
+)
 
 Small = Annotated[int, Meta(ge=1, le=1000)]
 
@@ -40,6 +47,8 @@ class Phase(StrEnum):
     """A person called it a wrong alarm."""
     CLOSED = "closed"
     """The technician's report came in."""
+    WITHDRAWN = "withdrawn"
+    """The machine recovered before anyone left: the visit was called off."""
 
 
 REMOTE = (
@@ -50,7 +59,13 @@ REMOTE = (
     Phase.VERIFYING,
 )
 """Phases before dispatch: the remote way is still open."""
-TERMINAL = (Phase.RECOVERED, Phase.SELF_CLEARED, Phase.DISMISSED, Phase.CLOSED)
+TERMINAL = (
+    Phase.RECOVERED,
+    Phase.SELF_CLEARED,
+    Phase.DISMISSED,
+    Phase.CLOSED,
+    Phase.WITHDRAWN,
+)
 """Phases in which nothing can happen any more."""
 
 
@@ -190,6 +205,20 @@ class Escalation(Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
+class Visit(Struct, frozen=True, kw_only=True):
+    """The visit of the case's latest ticket, as dispatch tells it."""
+
+    key: str
+    """The ticket's."""
+    state: VisitState = VisitState.ORDERED
+    at_ns: int = 0
+    """When it became so."""
+    expected_ns: int | None = None
+    technician: str = ""
+    seen: list[str] = []
+    """Ids of the newest updates, so that none acts twice."""
+
+
 class Case(Struct, frozen=True, kw_only=True):
     """One fault on one device, from the first verdict to the last word."""
 
@@ -236,6 +265,19 @@ class Case(Struct, frozen=True, kw_only=True):
     credited: bool = False
     """The last remedy acted and only then the machine recovered."""
     report: ClosingReport | None = None
+    visit: Visit | None = None
+    """Of the latest ticket; None while there was none."""
+    tickets: int = 0
+    """How many there were: a case that came back may need another."""
+    reopened: int = 0
+    """How often the same fault came back within `Limits.returns_days` of its end."""
+    first_opened_ns: int = 0
+    """When it was opened the first time, if it was reopened."""
+    earlier: list[Attempt] = []
+    """Attempts from before it was reopened."""
+    paused_ns: int | None = None
+    """The promise's clock stands still since, because the customer asked to wait."""
+    paused_until_ns: int | None = None
 
     @property
     def open(self) -> bool:
@@ -318,6 +360,39 @@ class Dismissed(Struct, frozen=True, tag=True):
     why: str = ""
 
 
+class TryAsked(Struct, frozen=True, tag=True):
+    """A person wants this remedy tried next, and thereby agrees to it."""
+
+    by: str
+    step: Step
+
+
+class PauseAsked(Struct, frozen=True, tag=True):
+    """The customer asked to wait: the promise's clock stands still, until then at the latest."""
+
+    by: str
+    why: str
+    until_ns: int
+
+
+class ResumeAsked(Struct, frozen=True, tag=True):
+    """The wait is over."""
+
+    by: str
+
+
+class AlertEnded(Struct, frozen=True, tag=True):
+    """The system that reported the fault says that it is over."""
+
+    at_ns: int
+
+
+class VisitUpdated(Struct, frozen=True, tag=True):
+    """Dispatch said how the visit stands."""
+
+    update: VisitUpdate
+
+
 class ReportReceived(Struct, frozen=True, tag=True):
     """The technician wrote the closing report."""
 
@@ -333,6 +408,11 @@ Event = (
     | Rejected
     | EscalationAsked
     | Dismissed
+    | TryAsked
+    | PauseAsked
+    | ResumeAsked
+    | AlertEnded
+    | VisitUpdated
     | ReportReceived
 )
 

@@ -179,7 +179,7 @@ class Desk:
         for device in list(self._dirty):
             case = self._open.get(device)
             if case is not None:
-                self._save(case, (), self._parts.clock.now_ns())
+                self._save((case, case), (), self._parts.clock.now_ns())
         self._dirty.clear()
 
     # What people say (`cloud.web.ports.Desk`).
@@ -267,18 +267,22 @@ class Desk:
             now_ns=now_ns,
         )
         metrics.opened_cases.inc()
-        self._save(case, effects, now_ns)
+        self._save((None, case), effects, now_ns)
 
     def _apply(self, case: Case, event: Event, now_ns: int) -> Case:
         moved, effects = rules.step(case, event, now_ns)
         if effects or moved.phase is not case.phase:
-            self._save(moved, effects, now_ns)
+            self._save((case, moved), effects, now_ns)
         elif moved != case:
             self._open[case.device] = moved
             self._dirty.add(case.device)
         return moved
 
-    def _save(self, case: Case, effects: tuple[Effect, ...], now_ns: int) -> None:
+    def _save(
+        self, steps: tuple[Case | None, Case], effects: tuple[Effect, ...], now_ns: int
+    ) -> None:
+        """Save the case after a step, with all that follows from it, in one transaction."""
+        case = steps[1]
         before = self._versions.get(case.case_id)
         version = (before or 0) + 1
         row = CaseRow(
@@ -303,7 +307,7 @@ class Desk:
             if isinstance(e, Note)
         ]
         asked = [e for e in effects if not isinstance(e, Note)]
-        box = self._orders.rows(case, asked, notes, now_ns)
+        box = self._orders.rows(steps, asked, notes, version, now_ns)
         self._parts.store.save(row, before, notes, box)
         for note in notes:
             log.info("%s %s", case.case_id, note.text)

@@ -21,18 +21,24 @@ from cloud.adapters.store import Store
 from cloud.config import Config
 from cloud.core import playbook
 from cloud.core.asset import AssetRow
+from cloud.service.customers import Customers
 from cloud.service.desk import Desk
 from cloud.service.firmware import Firmware
+from cloud.service.hooks import Hooks
 from cloud.service.intake import Intake
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
-from cloud.service.outbox import DeviceCommand, Outbox
+from cloud.service.measures import Measures
+from cloud.service.outbox import DeviceCommand, Outbox, Told
 from cloud.service.parts import Parts
 from cloud.service.peers import Peers
+from cloud.service.people import People
 from cloud.service.picture import Picture
+from cloud.service.value import Value
 from cloud.service.windows import Windows
 from cloud.service.workers import Said, Workers
-from cloud.web.app import Faces, create_app
+from cloud.web.app import create_app
+from cloud.web.faces import Faces
 from cloud.worker import places
 from cloud.worker.messages import DayEnded, HourEnded, Quarantined, Verdict
 from contract import machines, timescale
@@ -133,8 +139,18 @@ class Gateway:
         self.desk = Desk(parts, playbooks, self.learning, self.lives, self._windows())
         self.intake = Intake(parts, self._on_status, self._on_answer)
         self.firmware = Firmware(parts, self.desk, self.picture.boards)
+        store, config = parts.store, parts.config
+        self.people = People(store, config)
+        self.hooks = Hooks(store, config)
+        self.value = Value(store, config)
+        self.customers = Customers(store, config)
+        self.measures = Measures(parts)
         self.outbox = Outbox(
-            parts, self.learning.take, self._firmware_remedy, self.firmware.remedies.propose
+            parts,
+            self.learning.take,
+            self._firmware_remedy,
+            self.firmware.remedies.propose,
+            Told(self.hooks.tell, self.value.take, self.customers.tell),
         )
 
     def _windows(self) -> Windows:
@@ -152,7 +168,10 @@ class Gateway:
         """Run every loop until told to stop; then save what can be saved."""
         config = self._parts.config
         firmware = self.firmware
-        faces = Faces(self.desk, firmware.desk, firmware.ddi)
+        faces = Faces(
+            self.desk, firmware.desk, firmware.ddi, self.people, self.hooks, self.value,
+            self.customers,
+        )  # fmt: skip
         app = create_app(faces, api_token(config), config)
         server = _Server(
             uvicorn.Config(app, host=config.http_host, port=config.http_port, log_level="warning")
@@ -164,6 +183,9 @@ class Gateway:
             self._nights(),
             self._broker(),
             self.outbox.run(),
+            self.hooks.run(),
+            self.customers.run(),
+            self.measures.run(),
             self.firmware.sending.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]

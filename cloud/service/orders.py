@@ -3,8 +3,9 @@
 import msgspec
 
 from cloud.adapters.store import OutboxRow, TimelineRow
-from cloud.core import ticket
+from cloud.core import customers, ledger, telling, ticket
 from cloud.core.states import Announce, Case, OpenTicket, SaveLabel, SendCommand
+from cloud.core.telling import EventType
 from cloud.service.lives import Lives
 from cloud.service.outbox import Announcement, DeviceCommand
 from cloud.service.parts import Parts
@@ -23,12 +24,27 @@ class Orders:
 
     def __init__(self, parts: Parts, lives: Lives, windows: Windows) -> None:
         self._parts, self._lives, self._windows = parts, lives, windows
+        self._prices = ledger.Prices(**parts.config.prices.model_dump())
 
     def rows(
-        self, case: Case, asked: list[Asked], notes: list[TimelineRow], now_ns: int
+        self,
+        steps: tuple[Case | None, Case],
+        asked: list[Asked],
+        notes: list[TimelineRow],
+        version: int,
+        now_ns: int,
     ) -> list[OutboxRow]:
-        """Return what is to be done about a case."""
-        found = []
+        """Return what is to be done about a case.
+
+        Args:
+            steps: the case before, None if it is new, and after.
+            asked: effects of the step, without notes.
+            notes: what the step wrote into the timeline.
+            version: of the case's row; makes the keys of what follows from the step.
+            now_ns: plant time.
+        """
+        case = steps[1]
+        found = self._followed(steps, notes, version, now_ns)
         for effect in asked:
             kind, payload = self._payload(case, effect)
             found.append(_row(effect.key, case, kind, payload, now_ns))
@@ -37,6 +53,40 @@ class Orders:
                 _row(f"{case.case_id}/propose", case, "propose", _said(case, notes), now_ns)
             )
         return found
+
+    def _followed(
+        self, steps: tuple[Case | None, Case], notes: list[TimelineRow], version: int, now_ns: int
+    ) -> list[OutboxRow]:
+        """Return what others are told of a step, and what it is worth."""
+        case, asset = steps[1], self._parts.assets[steps[1].device]
+        found = []
+        said = " ".join(note.text for note in notes)
+        for i, kind in enumerate(telling.events(*steps)):
+            key = f"{case.case_id}/tell/{version}.{i}"
+            event = self._telling(kind, key, case, said, now_ns)
+            found.append(_row(key, case, "tell", event, now_ns))
+        worth = ledger.entries(*steps, asset.tier, self._prices)
+        if worth:
+            found.append(_row(f"{case.case_id}/ledger/{version}", case, "ledger", worth, now_ns))
+        for moment in customers.moments(*steps) if asset.customer else []:
+            key = f"{case.case_id}/customer/{version}.{moment.value}"
+            word = customers.Word(
+                key=key,
+                case_id=case.case_id,
+                device=case.device,
+                moment=moment,
+                at_ns=now_ns,
+                title=case.title,
+                expected_ns=case.visit.expected_ns if case.visit else None,
+            )
+            found.append(_row(key, case, "customer", word, now_ns))
+        return found
+
+    def _telling(
+        self, kind: EventType, key: str, case: Case, said: str, now_ns: int
+    ) -> telling.Telling:
+        """Write one event for other systems."""
+        raise NotImplementedError  # comes with the events
 
     def _payload(self, case: Case, effect: Asked) -> tuple[str, msgspec.Struct]:
         match effect:

@@ -13,6 +13,9 @@ from msgspec import Struct
 from cloud.adapters import webhook
 from cloud.adapters.mqtt import read_password
 from cloud.adapters.store import OutboxRow
+from cloud.core.customers import Word
+from cloud.core.ledger import Entry
+from cloud.core.telling import Telling
 from cloud.service.parts import Parts
 from cloud.web import metrics
 from contract import codec, topics
@@ -47,6 +50,17 @@ class DeviceCommand(Struct, frozen=True):
     """What it is to cure."""
 
 
+class Told(Struct, frozen=True):
+    """Who takes what follows from a case's steps; all take the same again without harm."""
+
+    tell: Callable[[Telling], None]
+    """Hands an event to all endpoints that want it."""
+    worth: Callable[[list[Entry]], None]
+    """Keeps lines of the value ledger."""
+    customer: Callable[[Word], None]
+    """Tells the machine's customer."""
+
+
 class Outbox:
     """One loop over the effects that are due."""
 
@@ -56,8 +70,10 @@ class Outbox:
         on_label: Callable[[Label], None],
         on_firmware: Callable[[str, DeviceCommand], None],
         on_proposal: Callable[[str, str], None],
+        told: Told,
     ) -> None:
-        """Say who takes labels, firmware remedies of cases, and proposals of cases."""
+        """Say who takes labels, firmware remedies of cases, proposals, and what follows."""
+        self._told = told
         self._parts, self._on_label = parts, on_label
         self._on_firmware, self._on_proposal = on_firmware, on_proposal
         self._secret = read_password(parts.config.webhook.secret_file)
@@ -68,6 +84,9 @@ class Outbox:
             "label": self._label,
             "announce": self._announce,
             "propose": self._propose,
+            "tell": self._tell,
+            "ledger": self._ledger,
+            "customer": self._customer,
         }
 
     async def run(self) -> None:
@@ -160,3 +179,12 @@ class Outbox:
 
     async def _propose(self, row: OutboxRow) -> None:
         self._on_proposal(row.case_id, msgspec.json.decode(row.payload, type=str))
+
+    async def _tell(self, row: OutboxRow) -> None:
+        self._told.tell(msgspec.json.decode(row.payload, type=Telling))
+
+    async def _ledger(self, row: OutboxRow) -> None:
+        self._told.worth(msgspec.json.decode(row.payload, type=list[Entry]))
+
+    async def _customer(self, row: OutboxRow) -> None:
+        self._told.customer(msgspec.json.decode(row.payload, type=Word))

@@ -4,13 +4,27 @@ from pathlib import Path
 
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse
-from msgspec import Struct
 from nicegui import ui
 
 from cloud.config import Config
-from cloud.web import api, console, ddi, guard, metrics, problems, releases, rollouts
+from cloud.web import (
+    alerts,
+    api,
+    console,
+    customers,
+    ddi,
+    dispatch,
+    guard,
+    hooks,
+    metrics,
+    people,
+    problems,
+    releases,
+    rollouts,
+    value,
+)
+from cloud.web.faces import Faces
 from cloud.web.ports import Desk
-from cloud.web.rollout_ports import DdiDesk, Rollouts
 from cloud.web.views import Views
 
 STYLE = Path(__file__).parent / "console" / "style.css"
@@ -21,14 +35,6 @@ what is left.
 Times are integers: nanoseconds since 1970 UTC, in plant time. Errors are RFC 9457 problems.
 Calls that change something need the gateway's token as `Authorization: Bearer TOKEN`.
 """
-
-
-class Faces(Struct, frozen=True):
-    """The service, by what it is asked for."""
-
-    desk: Desk
-    rollouts: Rollouts
-    ddi: DdiDesk
 
 
 def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
@@ -57,6 +63,13 @@ def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
     app.include_router(releases.routes(faces.rollouts, bearer, incoming))
     app.include_router(rollouts.routes(faces.rollouts, bearer))
     app.include_router(ddi.routes(faces.ddi, config.base_url, config.ddi_poll_s))
+    doors = guard.Doors(faces.people, token)
+    app.include_router(people.routes(faces.people, doors, config))
+    app.include_router(hooks.routes(faces.hooks, doors))
+    app.include_router(value.routes(faces.value, doors))
+    app.include_router(dispatch.routes(desk, faces.people, doors))
+    app.include_router(alerts.routes(desk, faces.people, doors))
+    app.include_router(customers.routes(faces.customers, doors))
     _operations(app, desk)
     return app
 
@@ -69,7 +82,7 @@ def create_app(faces: Faces, token: str, config: Config) -> FastAPI:
     def style() -> FileResponse:
         return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "no-cache"})
 
-    console.install(faces.desk, Views(faces.desk), faces.rollouts)
+    console.install(faces)
     ui.run_with(
         app, title="Farfix", favicon=console.FAVICON, dark=None, tailwind=False,
         show_welcome_message=False, reconnect_timeout=10.0,

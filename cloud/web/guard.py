@@ -9,7 +9,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloud.core.people import Person, Role
 from cloud.web import problems
+from cloud.web.people_ports import People
 
 MAX_BODY_BYTES = 256 * 1024
 """Of one API request."""
@@ -36,6 +38,26 @@ def bearer(token: str) -> Callable[..., None]:
             )
 
     return check
+
+
+class Doors:
+    """Who may call what: the API's dependencies ask here."""
+
+    def __init__(self, people: People, token: str) -> None:
+        """Take people and their tokens, and the gateway's own token, which opens all doors."""
+        self._people, self._token = people, token.encode()
+
+    def needs(self, role: Role) -> Callable[..., Person]:
+        """Return the dependency that lets in whoever has a role, and says who it is."""
+
+        def check(
+            given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        ) -> Person:
+            if given is None or not hmac.compare_digest(given.credentials.encode(), self._token):
+                raise HTTPException(401, f"This call needs the role {role.value}: send a token.")
+            return Person("api", Role.ADMIN)
+
+        return check
 
 
 async def limited_body(request: Request) -> bytes:

@@ -7,8 +7,11 @@ from msgspec import Struct
 
 from cloud.adapters.series import Readable
 from cloud.adapters.store import Store
+from cloud.core.states import Step
+from contract.commands import Answer
+from contract.faults import Severity
 from contract.machines import MachineType
-from contract.tickets import ClosingReport, Forecast
+from contract.tickets import ClosingReport, Forecast, VisitUpdate
 from contract.timescale import Timescale
 from models.monitor import State
 
@@ -46,6 +49,21 @@ class Notice(Struct, frozen=True):
     text: str
     since_ns: int
     """The night in which it stood out first."""
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """An alert of another system about one machine."""
+
+    id: str
+    """The same from its beginning to its end."""
+    device: str
+    ended: bool
+    title: str
+    detail: str
+    severity: Severity
+    at_ns: int
+    fault: str = ""
+    """Code of the machine type's fault table, where the alert names one."""
 
 
 class Desk(Protocol):
@@ -90,6 +108,56 @@ class Desk(Protocol):
 
         Raises:
             Refused: the case is gone, or its phase leaves nothing to decide.
+        """
+
+    def remedies(self, case_id: str) -> list[Step]:
+        """Return the remedies of the machine's type that a person may have tried next."""
+
+    async def attempt(self, case_id: str, remedy: str, by: str) -> None:
+        """Try a remedy next; whoever asks for it agrees to it.
+
+        Raises:
+            Refused: the case is gone, the remedy is unknown, or a command is out.
+        """
+
+    async def pause(self, case_id: str, by: str, why: str, until_ns: int) -> None:
+        """Let the promise's clock stand still, because the customer asked to wait.
+
+        Raises:
+            Refused: the case is gone or paused, or the time is not ahead.
+        """
+
+    async def resume(self, case_id: str, by: str) -> None:
+        """Let the promise's clock run again.
+
+        Raises:
+            Refused: the case is gone, or not paused.
+        """
+
+    async def command(self, device: str, name: str, argument: float | None, by: str) -> str:
+        """Send a command to a machine by hand, and return its id; it is audited.
+
+        Raises:
+            Refused: the machine has an open case, or takes no such command or argument.
+        """
+
+    def answer(self, command_id: str) -> Answer | None:
+        """Return what came back for a command that was sent by hand; None: nothing yet."""
+
+    async def alerted(self, alert: Alert) -> str:
+        """Take another system's alert: open a case, or end the one it opened; return its id.
+
+        An open case of the machine stays as it is and is told about it. Empty: nothing to do.
+
+        Raises:
+            Refused: no such machine.
+        """
+
+    async def visited(self, key: str, update: VisitUpdate) -> None:
+        """Take what dispatch says about the visit of a ticket; the same again changes nothing.
+
+        Raises:
+            Refused: there is no such ticket, or its case is over.
         """
 
     async def report(self, case_id: str, report: ClosingReport) -> None:

@@ -12,7 +12,12 @@ import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from cloud.config import Config
-from cloud.web.app import Faces, create_api, create_app
+from cloud.service.customers import Customers
+from cloud.service.hooks import Hooks
+from cloud.service.people import People
+from cloud.service.value import Value
+from cloud.web.app import create_api, create_app
+from cloud.web.faces import Faces
 from tests.web import fixture_rollouts, fixture_world
 from tests.web.fixture_browser import DESKTOP, Visit
 from tests.web.fixture_ddi import MemoryDesk
@@ -39,10 +44,20 @@ def config(tmp_path: Path) -> Config:
     return Config(data_dir=tmp_path)
 
 
+def faces_over(desk: WorldDesk, rollouts: MemoryRollouts, folder: Path) -> Faces:
+    """The service over a world's store: real but for the desk, rollouts and DDI."""
+    config = Config(data_dir=folder)
+    store = desk.store
+    return Faces(
+        desk, rollouts, MemoryDesk(folder, []), People(store, config), Hooks(store, config),
+        Value(store, config), Customers(store, config),
+    )  # fmt: skip
+
+
 @pytest.fixture
 def faces(desk: WorldDesk, tmp_path: Path) -> Faces:
     """The small world, and rollouts in memory."""
-    return Faces(desk, fixture_rollouts.build(), MemoryDesk(tmp_path, []))
+    return faces_over(desk, fixture_rollouts.build(), tmp_path)
 
 
 @pytest.fixture
@@ -77,7 +92,7 @@ def address(
 ) -> Iterator[str]:
     """A real server with the whole application; the console's pages are one per process."""
     folder = tmp_path_factory.mktemp("gateway")
-    faces = Faces(world, rollouts, MemoryDesk(folder, []))
+    faces = faces_over(world, rollouts, folder)
     app = create_app(faces, "token", Config(data_dir=folder))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

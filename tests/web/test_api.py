@@ -9,7 +9,8 @@ from cloud.adapters import series_influx
 from cloud.config import Config
 from cloud.core.states import CommandFinished, Evidence, Mode, Phase
 from cloud.web import guard
-from cloud.web.app import Faces, create_api
+from cloud.web.app import create_api
+from cloud.web.faces import Faces
 from cloud.web.ports import Notice
 from contract.commands import AnswerStatus
 from contract.tickets import Finding, Forecast

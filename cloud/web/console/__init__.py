@@ -1,19 +1,25 @@
 """The live console for the service centre: pages that follow the fleet as it changes."""
 
 from cloud.web.console import (
+    accounts,
     audit,
     case,
+    customers,
+    endpoints,
+    feedback,
     fleet,
     machine,
+    playbooks,
     quarantine,
     releases,
     rollout,
     rollout_new,
     rollouts,
+    sign_in,
     tickets,
+    value,
 )
-from cloud.web.ports import Desk
-from cloud.web.rollout_ports import Rollouts
+from cloud.web.faces import Faces
 from cloud.web.rollout_views import RolloutViews
 from cloud.web.views import Views
 
@@ -25,8 +31,9 @@ FAVICON = (
 )
 
 
-def install(desk: Desk, views: Views, service: Rollouts) -> None:
+def install(faces: Faces) -> None:
     """Register all pages."""
+    desk, service, views = faces.desk, faces.rollouts, Views(faces.desk)
     for page in (fleet, case, tickets, quarantine):
         page.install(desk, views)
     of_rollouts = RolloutViews(service)
@@ -36,3 +43,5 @@ def install(desk: Desk, views: Views, service: Rollouts) -> None:
     rollout_new.install(desk, service)  # before the page whose address takes any number
     rollout.install(desk, of_rollouts, service)
     audit.install(desk, of_rollouts)
+    for other in (accounts, customers, endpoints, feedback, playbooks, sign_in, value):
+        other.install(faces)

@@ -1,0 +1,14 @@
+"""People, their sessions, and tokens of other systems.
+
+Like `cloud.adapters.store`: rows, one transaction per method, durable when it returns; all raise
+`Unreachable` when the database does not answer.
+"""
+
+import sqlalchemy as sa
+
+
+class PeopleStore:
+    """This part of one gateway's records."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine

@@ -1,0 +1,14 @@
+"""Photos of closing reports.
+
+Like `cloud.adapters.store`: rows, one transaction per method, durable when it returns; all raise
+`Unreachable` when the database does not answer.
+"""
+
+import sqlalchemy as sa
+
+
+class PhotoStore:
+    """This part of one gateway's records."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine

@@ -1,0 +1,85 @@
+"""Who is signed in, as the web sees it. Times are wall time: sign-in is about people."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from cloud.core.people import Person, Role
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """A local person, as admins see it."""
+
+    person: Person
+    disabled: bool
+    last_ns: int | None
+    """When they were last seen."""
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """Another system's token, without its secret."""
+
+    name: str
+    role: Role
+    made_ns: int
+    last_ns: int | None
+
+
+class People(Protocol):
+    """People, sessions, tokens and the audit log of all that is not about rollouts alone."""
+
+    def by_session(self, session: str) -> Person | None:
+        """Return who is signed in with a session cookie; None: nobody."""
+
+    def by_token(self, token: str) -> Person | None:
+        """Return which system a bearer token belongs to; None: none."""
+
+    async def sign_in(self, name: str, password: str, address: str) -> str:
+        """Return a new session.
+
+        Raises:
+            Refused: name or password is wrong, or there were too many attempts.
+        """
+
+    async def sign_out(self, session: str) -> None:
+        """End a session."""
+
+    def accounts(self) -> list[Account]:
+        """Return all local people."""
+
+    async def put_account(self, name: str, role: Role, password: str | None, by: str) -> None:
+        """Add somebody, or change role or password.
+
+        Raises:
+            Refused: the password is too weak, or nobody would be admin any more.
+        """
+
+    async def disable(self, name: str, by: str, *, disabled: bool) -> None:
+        """Lock somebody out, or let them in again; their sessions end.
+
+        Raises:
+            Refused: no such person, or nobody would be admin any more.
+        """
+
+    async def set_language(self, name: str, language: str) -> None:
+        """Remember the language that somebody reads."""
+
+    def tokens(self) -> list[Token]:
+        """Return the tokens of other systems."""
+
+    async def issue_token(self, name: str, role: Role, by: str) -> str:
+        """Make a token; it is shown once.
+
+        Raises:
+            Refused: there is one of that name.
+        """
+
+    async def revoke_token(self, name: str, by: str) -> None:
+        """Withdraw a token.
+
+        Raises:
+            Refused: there is none of that name.
+        """
+
+    def record(self, by: str, what: str, text: str, device: str = "") -> None:
+        """Write a line into the audit log; bounded, for whatever anybody sends."""
