@@ -25,35 +25,37 @@ import msgspec
 
 from cloud.core import rules
 from cloud.core.course import Course, Picture
-from cloud.core.moves import Outcome, outlook, unsafe
-from cloud.core.states import (
-    REMOTE,
-    TERMINAL,
+from cloud.core.events import (
     Announce,
     Approved,
-    Attempt,
-    Case,
     CommandFinished,
     Diagnosed,
-    Diagnosis,
     Dismissed,
     Effect,
     EscalationAsked,
     Event,
     Evidence,
-    Mode,
     Note,
     OpenTicket,
-    Phase,
-    Plan,
     Rejected,
     ReportReceived,
     SaveLabel,
     SendCommand,
-    Step,
     Tick,
-    Timing,
     Topic,
+)
+from cloud.core.moves import Outcome, outlook, unsafe
+from cloud.core.states import (
+    REMOTE,
+    TERMINAL,
+    Attempt,
+    Case,
+    Diagnosis,
+    Mode,
+    Phase,
+    Plan,
+    Step,
+    Timing,
 )
 from contract.errors import Malformed
 

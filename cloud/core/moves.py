@@ -7,27 +7,21 @@ happened, what was tried, or what comes next.
 from msgspec import structs
 
 from cloud.core.course import Course, told
+from cloud.core.events import Announce, Effect, Note, OpenTicket, SaveLabel, SendCommand, Topic
 from cloud.core.evidence import NS, promising, sick
 from cloud.core.limits import Fleet, Permission, Verdict, permit, start, untouched
 from cloud.core.states import (
     ACTED,
     MAY_HAVE_ACTED,
-    Announce,
     Attempt,
     Case,
-    Effect,
     Escalation,
     Mode,
-    Note,
-    OpenTicket,
     Phase,
     Plan,
     Proof,
     Reply,
-    SaveLabel,
-    SendCommand,
     Step,
-    Topic,
 )
 from cloud.core.wording import listed, moment, span
 from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN

@@ -8,6 +8,19 @@ from msgspec import structs
 
 from cloud.core import course, evidence
 from cloud.core.course import Picture
+from cloud.core.events import (
+    Approved,
+    CommandFinished,
+    Diagnosed,
+    Dismissed,
+    EscalationAsked,
+    Evidence,
+    Note,
+    Rejected,
+    ReportReceived,
+    Tick,
+    Topic,
+)
 from cloud.core.evidence import NS, Streak
 from cloud.core.moves import (
     Outcome,
@@ -23,26 +36,7 @@ from cloud.core.moves import (
     unsafe,
     with_attempt,
 )
-from cloud.core.states import (
-    ACTED,
-    Approved,
-    Case,
-    CommandFinished,
-    Diagnosed,
-    Dismissed,
-    EscalationAsked,
-    Evidence,
-    Mode,
-    Note,
-    Phase,
-    Proof,
-    Rejected,
-    Reply,
-    ReportReceived,
-    Step,
-    Tick,
-    Topic,
-)
+from cloud.core.states import ACTED, Case, Mode, Phase, Proof, Reply, Step
 from cloud.core.wording import moment, span
 from contract.tickets import EscalationReason, Finding
 

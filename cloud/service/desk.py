@@ -15,26 +15,23 @@ from cloud.adapters.series import Readable
 from cloud.adapters.store import CaseRow, Store, TimelineRow
 from cloud.core import case as rules
 from cloud.core import fleet, playbook, sensors
-from cloud.core.limits import Fleet
-from cloud.core.playbook import Playbooks
-from cloud.core.states import (
+from cloud.core.events import (
     Approved,
-    Case,
     CommandFinished,
     Diagnosed,
-    Diagnosis,
     Dismissed,
     Effect,
     EscalationAsked,
     Event,
     Evidence,
     Note,
-    Phase,
-    Plan,
     Rejected,
     ReportReceived,
     Tick,
 )
+from cloud.core.limits import Fleet
+from cloud.core.playbook import Playbooks
+from cloud.core.states import Case, Diagnosis, Phase, Plan
 from cloud.service.learning import Learning, failed_checks
 from cloud.service.lives import Lives
 from cloud.service.orders import Orders

@@ -4,7 +4,8 @@ import msgspec
 
 from cloud.adapters.store import OutboxRow, TimelineRow
 from cloud.core import customers, ledger, telling, ticket
-from cloud.core.states import Announce, Case, OpenTicket, SaveLabel, SendCommand
+from cloud.core.events import Announce, OpenTicket, SaveLabel, SendCommand
+from cloud.core.states import Case
 from cloud.core.telling import EventType
 from cloud.service.lives import Lives
 from cloud.service.outbox import Announcement, DeviceCommand

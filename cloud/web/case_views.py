@@ -8,18 +8,8 @@ from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import case as rules
 from cloud.core import sensors
 from cloud.core.course import Picture
-from cloud.core.states import (
-    Approved,
-    Attempt,
-    Case,
-    Dismissed,
-    EscalationAsked,
-    Event,
-    Phase,
-    Rejected,
-    ReportReceived,
-    Step,
-)
+from cloud.core.events import Approved, Dismissed, EscalationAsked, Event, Rejected, ReportReceived
+from cloud.core.states import Attempt, Case, Phase, Step
 from cloud.web import words
 from cloud.web.schemas import (
     AttemptView,

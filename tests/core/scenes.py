@@ -1,8 +1,9 @@
 """A case under test: built with sane defaults, moved by events at seconds since its opening."""
 
 from cloud.core import case as life
+from cloud.core.events import Effect
 from cloud.core.limits import Fleet
-from cloud.core.states import Attempt, Effect, Mode, Phase, Plan, Step, Timing
+from cloud.core.states import Attempt, Mode, Phase, Plan, Step, Timing
 from contract.commands import AnswerStatus
 from contract.faults import Hypothesis, Severity
 from contract.tickets import EscalationReason

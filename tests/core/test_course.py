@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from cloud.core import case as life
 from cloud.core import course
 from cloud.core.course import Course, Picture
-from cloud.core.states import Note, Phase
+from cloud.core.events import Note
+from cloud.core.states import Phase
 from contract.faults import Deviation, Direction
 from tests.core.scenes import NS, Scene, fixing, ns
 

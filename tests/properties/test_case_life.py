@@ -7,18 +7,9 @@ from msgspec import structs
 
 from cloud.core import case as life
 from cloud.core import evidence
+from cloud.core.events import Effect
 from cloud.core.limits import Fleet, Tried
-from cloud.core.states import (
-    REMOTE,
-    TERMINAL,
-    Case,
-    Effect,
-    Mode,
-    Phase,
-    Plan,
-    Proof,
-    Reply,
-)
+from cloud.core.states import REMOTE, TERMINAL, Case, Mode, Phase, Plan, Proof, Reply
 from contract.commands import AnswerStatus
 from contract.tickets import ClosingReport
 from tests.core.scenes import HOUR_S, diagnosed, ns, planned, remedy

@@ -15,24 +15,22 @@ from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 from cloud.core import case as rules
 from cloud.core import playbook, ticket
 from cloud.core.asset import AssetRow
-from cloud.core.states import (
+from cloud.core.events import (
     Approved,
-    Case,
     CommandFinished,
     Dismissed,
     Effect,
     EscalationAsked,
     Event,
     Evidence,
-    Mode,
     Note,
     OpenTicket,
-    Phase,
     Rejected,
     ReportReceived,
     SaveLabel,
     Tick,
 )
+from cloud.core.states import Case, Mode, Phase
 from cloud.web.ports import Action, Live, Notice
 from contract import codec, machines
 from contract.commands import AnswerStatus

@@ -7,7 +7,8 @@ import pytest
 
 from cloud.adapters import series_influx
 from cloud.config import Config
-from cloud.core.states import CommandFinished, Evidence, Mode, Phase
+from cloud.core.events import CommandFinished, Evidence
+from cloud.core.states import Mode, Phase
 from cloud.web import guard
 from cloud.web.app import create_api
 from cloud.web.faces import Faces

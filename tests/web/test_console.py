@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from cloud.core.states import Evidence, Mode, Phase
+from cloud.core.events import Evidence
+from cloud.core.states import Mode, Phase
 from models.monitor import State
 from tests.web.fixture_browser import PHONE, Visit
 from tests.web.fixture_world import HOSTILE, S, WorldDesk
