@@ -19,8 +19,8 @@ from cloud.web.schemas import (
     Machine,
     QuarantineEntry,
     Telemetry,
-    TicketBrief,
 )
+from cloud.web.ticket_schemas import TicketBrief, TicketDetail
 from cloud.web.views import MAX_POINTS, Views
 from contract import codec
 from contract.errors import Malformed
@@ -142,7 +142,7 @@ def _case_reads(router: APIRouter, views: Views) -> None:
         return views.tickets()
 
     @router.get("/tickets/{key}", tags=["tickets"], summary="One ticket")
-    def read_ticket(key: CaseId) -> TicketBrief:
+    def read_ticket(key: CaseId) -> TicketDetail:
         return _found(views.ticket(key), f"There is no ticket {key!r}.")
 
 

@@ -1,16 +1,25 @@
 """A stored case as people read it. Pure, apart from decoding."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import case as rules
 from cloud.core import sensors
 from cloud.core.course import Picture
-from cloud.core.events import Approved, Dismissed, EscalationAsked, Event, Rejected, ReportReceived
-from cloud.core.states import Attempt, Case, Phase, Step
+from cloud.core.events import (
+    Approved,
+    Dismissed,
+    EscalationAsked,
+    Event,
+    PauseAsked,
+    Rejected,
+    ReportReceived,
+    ResumeAsked,
+    TryAsked,
+)
+from cloud.core.states import Attempt, Case, Phase, Proof, Step, Visit
 from cloud.web import words
+from cloud.web.case_sentences import next_saying
 from cloud.web.schemas import (
     AttemptView,
     CaseBrief,
@@ -18,8 +27,11 @@ from cloud.web.schemas import (
     DeviationView,
     EvidenceView,
     HypothesisView,
+    PromiseView,
+    ReportView,
     StepView,
     TimelineEntry,
+    VisitView,
 )
 from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN, Deviation
 from contract.machines import MachineType
@@ -32,6 +44,13 @@ _EVENTS: dict[str, Event] = {
     "reject": Rejected(by="?"),
     "escalate": EscalationAsked(by="?"),
     "dismiss": Dismissed(by="?"),
+    "try": TryAsked(
+        by="?",
+        step=Step(
+            remedy="?", title="?", command="?", argument=None, settle_s=0, verify_s=1, fault="?"
+        ),
+    ),
+    "resume": ResumeAsked(by="?"),
 }
 
 
@@ -71,6 +90,7 @@ def detail(
 ) -> CaseDetail:
     """Return the whole story of a case."""
     case = decode(row)
+    said = next_saying(case)
     return CaseDetail(
         **dict(brief(row)),
         machine_title=machine_title,
@@ -80,8 +100,16 @@ def detail(
         playbook=case.plan.playbook,
         mode=case.plan.mode,
         due_ns=case.plan.due_ns,
-        next_text=next_text(case),
+        next_text=said.english,
+        next_template=said.template,
+        next_values=said.values,
         actions=actions(case, now_ns),
+        promise=_promise(case),
+        visit=visit(case.visit) if case.visit else None,
+        reopened=case.reopened,
+        first_opened_ns=case.first_opened_ns if case.reopened else None,
+        earlier=[_attempt(a) for a in case.earlier],
+        report=_report(machine, case.report) if case.report else None,
         reportable=reportable(case, now_ns),
         findings=findings(machine),
         hypotheses=[
@@ -93,13 +121,13 @@ def detail(
             )
             for h in case.hypotheses
         ],
-        deviations=[_deviation(machine, d) for d in case.deviations],
+        deviations=[deviation(machine, d) for d in case.deviations],
         checks=[sensors.sentence(machine, c) for c in case.checks] if machine else [],
         steps=[
             StepView(remedy=s.remedy, title=s.title, command=s.command, argument=s.argument)
             for s in _left(case)
         ],
-        attempts=[_attempt(a) for a in case.attempts],
+        attempts=[_attempt(a, case.ended_ns) for a in case.attempts],
         evidence=_evidence(case),
         timeline=[_entry(machine, row) for row in timeline],
         ticket_key=ticket_key,
@@ -114,7 +142,8 @@ def _left(case: Case) -> list[Step]:
 
 def actions(case: Case, now_ns: int) -> list[str]:
     """Return what a person may decide now: the decisions that would move the case."""
-    return [name for name, event in _EVENTS.items() if _moves(case, event, now_ns)]
+    asked = {**_EVENTS, "pause": PauseAsked(by="?", why="?", until_ns=now_ns + 3600 * NS)}
+    return [name for name, event in asked.items() if _moves(case, event, now_ns)]
 
 
 def reportable(case: Case, now_ns: int) -> bool:
@@ -147,79 +176,8 @@ def fault_title(machine: MachineType | None, code: str) -> str:
     return fault.title if fault else words.phrase(code)
 
 
-def next_text(case: Case) -> str:
-    """Say what happens next, or how it ended."""
-    return _NEXT.get(case.phase, _end_text)(case)
-
-
-def _observing(case: Case) -> str:
-    until = words.clock(case.opened_ns + int(case.plan.observe_s * NS))
-    then = f"the first remedy is: {case.step.title}" if case.step else "a visit is ordered"
-    return f"Watching until {until} UTC whether it clears by itself; after that {then}."
-
-
-def _awaiting(case: Case) -> str:
-    remedy = case.step.title if case.step else "the next remedy"
-    last = words.utc(case.plan.escalate_at_ns)
-    return f"Waiting for a yes to: {remedy}. Without it, a visit is ordered on {last}."
-
-
-def _holding(case: Case) -> str:
-    if case.step is None:
-        return "No remedy is left. A visit is ordered if fresh telemetry still shows the fault."
-    return f"On hold: {case.step.title}. It is sent as soon as the limits allow it."
-
-
-def _fixing(case: Case) -> str:
-    until = words.clock(case.attempt.expires_ns)
-    title = case.attempt.step.title
-    return f"Sent to the device: {title}. It answers by {until} UTC or the command expires."
-
-
-def _verifying(case: Case) -> str:
-    dwell = words.span(case.plan.timing.dwell_s)
-    return (
-        "Only what is measured after the remedy counts. "
-        f"{dwell} of unbroken health prove the recovery."
-    )
-
-
-def _dispatched(case: Case) -> str:
-    healthy = ""
-    if case.recovered_since_ns is not None:
-        healthy = f" The machine has been healthy since {words.utc(case.recovered_since_ns)}."
-    return f"A visit is ordered; the technician's closing report ends the case.{healthy}"
-
-
-_NEXT: dict[Phase, Callable[[Case], str]] = {
-    Phase.OBSERVING: _observing,
-    Phase.AWAITING_APPROVAL: _awaiting,
-    Phase.HOLDING: _holding,
-    Phase.FIXING: _fixing,
-    Phase.VERIFYING: _verifying,
-    Phase.DISPATCHED: _dispatched,
-}
-
-
-def _end_text(case: Case) -> str:
-    ended = f" on {words.utc(case.ended_ns)}" if case.ended_ns is not None else ""
-    if case.phase is Phase.RECOVERED:
-        if case.credited:
-            worked = case.attempt.step.title
-            return f"Recovered{ended}, verified on fresh telemetry. What worked: {worked}."
-        return f"Recovered{ended}. It is not certain by what, so no remedy is credited."
-    if case.phase is Phase.SELF_CLEARED:
-        return f"Cleared by itself{ended}. No remedy is credited."
-    if case.phase is Phase.DISMISSED:
-        return f"A person called it a wrong alarm{ended}."
-    if case.report is None:
-        return f"Closed{ended}."
-    finding = words.phrase(case.report.finding)
-    notes = f" {case.report.notes}" if case.report.notes else ""
-    return f"Closed by the technician's report{ended}. Found: {finding}.{notes}"
-
-
-def _deviation(machine: MachineType | None, d: Deviation) -> DeviationView:
+def deviation(machine: MachineType | None, d: Deviation) -> DeviationView:
+    """Return one signal's share in the alarm."""
     signal = machine.signal(d.signal) if machine else None
     return DeviationView(
         signal=d.signal,
@@ -240,18 +198,19 @@ def _entry(machine: MachineType | None, row: TimelineRow) -> TimelineEntry:
         text=row.text,
         seen_ns=seen.at_ns or None,
         score=seen.score,
-        deviations=[_deviation(machine, d) for d in seen.deviations if d.sigmas >= NOTABLE_SIGMAS],
+        deviations=[deviation(machine, d) for d in seen.deviations if d.sigmas >= NOTABLE_SIGMAS],
     )
 
 
-def _attempt(attempt: Attempt) -> AttemptView:
-    course = attempt.course
+def _attempt(attempt: Attempt, ended_ns: int | None = None) -> AttemptView:
+    course, step, acted_ns = attempt.course, attempt.step, attempt.executed_ns
+    proven = attempt.proof is Proof.RECOVERED
     return AttemptView(
-        remedy=attempt.step.remedy,
-        title=attempt.step.title,
+        remedy=step.remedy,
+        title=step.title,
         command_id=attempt.command_id,
         sent_ns=attempt.sent_ns,
-        ended_ns=attempt.executed_ns,
+        ended_ns=acted_ns,
         result=attempt.result,
         result_text=words.RESULT.get(attempt.result, words.phrase(attempt.result)),
         detail=attempt.detail,
@@ -260,6 +219,50 @@ def _attempt(attempt: Attempt) -> AttemptView:
         score_lowest_ns=course.lowest_ns,
         score_latest=course.latest,
         below_alarm_since_ns=course.back_ns,
+        settled_ns=None if acted_ns is None else acted_ns + int(step.settle_s * NS),
+        judged_by_ns=None
+        if acted_ns is None
+        else acted_ns + int((step.settle_s + step.verify_s) * NS),
+        verified_ns=ended_ns if proven else None,
+        high_risk=step.high_risk,
+    )
+
+
+def visit(found: Visit) -> VisitView:
+    """Return how a visit stands."""
+    return VisitView(
+        key=found.key,
+        state=found.state,
+        at_ns=found.at_ns,
+        expected_ns=found.expected_ns,
+        technician=found.technician,
+    )
+
+
+def _promise(case: Case) -> PromiseView:
+    return PromiseView(
+        service_level=getattr(case.plan, "service_level", ""),
+        respond_by_ns=getattr(case.plan, "respond_by_ns", None),
+        response_kept=None,
+        restore_by_ns=case.plan.due_ns,
+        restore_kept=None,
+        visit_by_ns=case.plan.escalate_at_ns,
+        paused_ns=case.paused_ns,
+        paused_until_ns=case.paused_until_ns,
+    )
+
+
+def _report(machine: MachineType | None, report: ClosingReport) -> ReportView:
+    return ReportView(
+        finding=report.finding,
+        finding_text=fault_title(machine, report.finding),
+        notes=report.notes,
+        parts=[f"{part.quantity} x {part.name} ({part.number})" for part in report.parts_used],
+        technician=report.technician,
+        resolved=report.resolved,
+        cause_code=report.cause_code,
+        checklist=[f"{line.question} {line.answer}" for line in report.checklist],
+        photos=report.photos,
     )
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from contract.faults import Severity
+from contract.tickets import VisitState
 
 
 class Status(StrEnum):
@@ -210,6 +211,10 @@ class AttemptView(_View):
     below_alarm_since_ns: int | None = Field(
         description="The score has been below the alarm level, 1, unbroken since this was measured."
     )
+    settled_ns: int | None = Field(description="Only what is measured after this counts as proof.")
+    judged_by_ns: int | None = Field(description="Without proof until then it did not help.")
+    verified_ns: int | None = Field(description="When fresh telemetry had proven the recovery.")
+    high_risk: bool
 
 
 class TimelineEntry(_View):
@@ -233,6 +238,43 @@ class EvidenceView(_View):
     counts_from_ns: int | None = Field(description="Only what is measured after this counts.")
 
 
+class PromiseView(_View):
+    """What was promised about a case, and whether it was kept."""
+
+    service_level: str = Field(description="What was promised to whom, in a sentence.")
+    respond_by_ns: int | None
+    response_kept: bool | None = Field(description="None: not decided yet, or nothing promised.")
+    restore_by_ns: int
+    restore_kept: bool | None
+    visit_by_ns: int = Field(description="A visit ordered later would break the promise.")
+    paused_ns: int | None = Field(description="The clock stands still since.")
+    paused_until_ns: int | None
+
+
+class VisitView(_View):
+    """The visit of a ticket, as dispatch tells it."""
+
+    key: str = Field(description="The ticket's.")
+    state: VisitState
+    at_ns: int = Field(description="When it became so.")
+    expected_ns: int | None = Field(description="When the technician is expected.")
+    technician: str
+
+
+class ReportView(_View):
+    """What the technician found and did."""
+
+    finding: str
+    finding_text: str
+    notes: str
+    parts: list[str]
+    technician: str
+    resolved: bool
+    cause_code: str
+    checklist: list[str] = Field(description="Question and answer, in one line each.")
+    photos: list[str]
+
+
 class CaseDetail(CaseBrief):
     """The whole story of a case."""
 
@@ -244,9 +286,18 @@ class CaseDetail(CaseBrief):
     mode: str = Field(description="suggest, approve or auto.")
     due_ns: int
     next_text: str = Field(description="What happens next, in a sentence.")
+    next_template: str = Field(description="The same with {names} for what is in `next_values`.")
+    next_values: dict[str, str]
     actions: list[str] = Field(
-        description="What a person may decide now.", examples=[["approve", "reject"]]
+        description="What a person may decide now; also try, pause and resume.",
+        examples=[["approve", "reject"]],
     )
+    promise: PromiseView
+    visit: VisitView | None = Field(description="Of the latest ticket; null: there was none.")
+    reopened: int = Field(description="How often the same fault came back.")
+    first_opened_ns: int | None = Field(description="If it was reopened: when it began.")
+    earlier: list[AttemptView] = Field(description="Remedies from before it was reopened.")
+    report: ReportView | None
     reportable: bool = Field(description="Whether a closing report may be handed in now.")
     findings: dict[str, str] = Field(description="What a closing report may say, with titles.")
     hypotheses: list[HypothesisView]
@@ -259,29 +310,6 @@ class CaseDetail(CaseBrief):
     evidence: EvidenceView | None
     timeline: list[TimelineEntry]
     ticket_key: str | None
-
-
-class TicketBrief(_View):
-    """One line about a ticket."""
-
-    key: str
-    title: str
-    device: str
-    machine_title: str
-    site: str
-    severity: Severity
-    reason: str = Field(examples=["attempts_exhausted"])
-    reason_text: str = Field(examples=["All remote attempts were used up"])
-    reason_detail: str
-    opened_ns: int
-    due_ns: int
-    tried: list[str] = Field(description="What was tried remotely, in sentences.")
-    parts: list[str]
-    skills: list[str]
-    safety_notes: list[str]
-    forecast: str = Field(description="Until when to book a visit, as known when it was written.")
-    delivery: str = Field(description="waiting, delivered or failed.", examples=["delivered"])
-    case: CaseBrief | None
 
 
 class QuarantineEntry(_View):

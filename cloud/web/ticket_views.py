@@ -1,26 +1,40 @@
 """A stored ticket as people read it."""
 
+import re
+
 from cloud.adapters.store import OutboxState, Store, TicketRow
+from cloud.core.states import Case, Phase
 from cloud.core.wording import foreseen
 from cloud.web import case_views, words
-from cloud.web.schemas import TicketBrief
+from cloud.web.schemas import VisitView
+from cloud.web.ticket_schemas import CauseView, TicketBrief, TicketDetail
 from contract import codec
-from contract.tickets import Ticket
+from contract.machines import MachineType
+from contract.tickets import Ticket, TicketState
 
+LIKELY = 0.05
+"""Causes below are left to the case's page."""
 _DELIVERY = {
     OutboxState.PENDING: "waiting",
     OutboxState.DONE: "delivered",
     OutboxState.DEAD: "failed",
 }
+_SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 
 
-def brief(store: Store, row: TicketRow) -> TicketBrief:
-    """Return a ticket with its delivery and its case."""
+def brief(store: Store, row: TicketRow, now_ns: int) -> TicketBrief:
+    """Return a ticket with its visit, its delivery and its case."""
     ticket = codec.decode(row.body, Ticket)
-    case = store.case(row.key)
+    found = store.case(case_of(row.key))
+    case = case_views.decode(found) if found else None
+    stands = state(case, row.key)
     return TicketBrief(
         key=ticket.key,
+        case_id=case_of(ticket.key),
         title=ticket.title,
+        state=stands,
+        late=stands is TicketState.OPEN and ticket.due_ns < now_ns,
+        visit=_visit(case, row.key),
         device=ticket.asset.device,
         machine_title=ticket.asset.title or ticket.asset.device,
         site=ticket.asset.site,
@@ -35,12 +49,65 @@ def brief(store: Store, row: TicketRow) -> TicketBrief:
         skills=ticket.skills,
         safety_notes=ticket.safety_notes,
         forecast=foreseen(ticket.forecast) if ticket.forecast else "",
+        service_level=ticket.service_level,
         delivery=delivery(store, row.key),
-        case=case_views.brief(case) if case else None,
+        case=case_views.brief(found) if found else None,
     )
+
+
+def detail(store: Store, row: TicketRow, machine: MachineType | None, now_ns: int) -> TicketDetail:
+    """Return a ticket as the technician needs it."""
+    ticket = codec.decode(row.body, Ticket)
+    return TicketDetail(
+        **dict(brief(store, row, now_ns)),
+        machine_type_title=machine.title if machine else ticket.asset.machine_type,
+        serial=ticket.asset.serial,
+        address=ticket.asset.address,
+        firmware=ticket.asset.firmware,
+        fault_title=case_views.fault_title(machine, ticket.fault),
+        first_seen_ns=ticket.first_seen_ns,
+        seen=[words.deviation(case_views.deviation(machine, d)) for d in ticket.seen],
+        causes=[
+            CauseView(
+                title=case_views.fault_title(machine, h.fault),
+                probability=h.probability,
+                evidence=h.evidence,
+                to_do=to_do(machine, h.fault),
+            )
+            for i, h in enumerate(ticket.hypotheses)
+            if i == 0 or h.probability >= LIKELY
+        ],
+    )
+
+
+def case_of(key: str) -> str:
+    """Return the case of a ticket's key."""
+    return key.split("~", maxsplit=1)[0]
+
+
+def state(case: Case | None, key: str) -> TicketState:
+    """Tell what has become of a ticket: a later ticket of its case closes it."""
+    latest = case is not None and (case.visit is None or case.visit.key == key)
+    if case is None or not latest:
+        return TicketState.CLOSED
+    if case.open:
+        return TicketState.OPEN if case.phase is Phase.DISPATCHED else TicketState.CLOSED
+    return TicketState.WITHDRAWN if case.phase is Phase.WITHDRAWN else TicketState.CLOSED
+
+
+def to_do(machine: MachineType | None, fault: str) -> list[str]:
+    """Return what a technician does about a fault, one sentence at a time."""
+    found = machine.fault(fault) if machine else None
+    return _SENTENCE.split(found.action) if found else []
 
 
 def delivery(store: Store, case_id: str) -> str:
     """Say whether dispatch has the ticket: waiting, delivered or failed."""
     states = [row.state for row in store.outbox(case_id) if row.kind == "ticket"]
     return _DELIVERY[states[-1]] if states else "waiting"
+
+
+def _visit(case: Case | None, key: str) -> VisitView | None:
+    if case is None or case.visit is None or case.visit.key != key:
+        return None
+    return case_views.visit(case.visit)

@@ -25,11 +25,12 @@ from cloud.web.schemas import (
     SignalView,
     Status,
     Telemetry,
-    TicketBrief,
 )
+from cloud.web.ticket_schemas import TicketBrief, TicketDetail
+from contract import codec
 from contract.faults import NO_DATA
 from contract.machines import MachineType, Signal
-from contract.tickets import Forecast
+from contract.tickets import Forecast, Ticket
 from models.monitor import State
 
 PAGE = 500
@@ -129,25 +130,32 @@ class Views:
             return None
         asset = store.asset(row.device)
         title = asset.title if asset and asset.title else row.device
-        machine_type = self._desk.machines.get(case_views.decode(row).machine_type)
-        has_ticket = store.ticket(case_id) is not None
+        found = case_views.decode(row)
+        machine_type = self._desk.machines.get(found.machine_type)
+        key = found.visit.key if found.visit else case_id
         return case_views.detail(
             row,
             store.timeline(case_id),
             machine_type,
             machine_title=title,
-            ticket_key=case_id if has_ticket else None,
+            ticket_key=key if store.ticket(key) is not None else None,
             now_ns=self._desk.now_ns(),
         )
 
     def tickets(self) -> list[TicketBrief]:
         """Return tickets, the latest first, at most 200."""
-        return [ticket_views.brief(self._desk.store, row) for row in self._desk.store.tickets(200)]
+        store, now_ns = self._desk.store, self._desk.now_ns()
+        return [ticket_views.brief(store, row, now_ns) for row in store.tickets(200)]
 
-    def ticket(self, key: str) -> TicketBrief | None:
-        """Return one ticket."""
-        row = self._desk.store.ticket(key)
-        return ticket_views.brief(self._desk.store, row) if row else None
+    def ticket(self, key: str) -> TicketDetail | None:
+        """Return one ticket as the technician needs it."""
+        store = self._desk.store
+        row = store.ticket(key)
+        if row is None:
+            return None
+        asset = codec.decode(row.body, Ticket).asset
+        machine_type = self._desk.machines.get(asset.machine_type)
+        return ticket_views.detail(store, row, machine_type, self._desk.now_ns())
 
     def quarantine(self) -> list[QuarantineEntry]:
         """Return refused messages, the latest first, at most 200."""

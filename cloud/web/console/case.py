@@ -27,9 +27,9 @@ from cloud.web.schemas import (
     DeviationView,
     EvidenceView,
     HypothesisView,
-    TicketBrief,
     TimelineEntry,
 )
+from cloud.web.ticket_schemas import TicketBrief
 from cloud.web.views import Views
 from contract.faults import Direction
 

@@ -17,7 +17,8 @@ from cloud.web.console.parts import (
     pill,
 )
 from cloud.web.ports import Desk
-from cloud.web.schemas import CaseDetail, TicketBrief
+from cloud.web.schemas import CaseDetail
+from cloud.web.ticket_schemas import TicketBrief
 from cloud.web.views import Views
 from contract.tickets import ClosingReport, Part
 
