@@ -34,6 +34,7 @@ PHASE = {
     Phase.SELF_CLEARED: "Cleared by itself",
     Phase.DISMISSED: "Wrong alarm",
     Phase.CLOSED: "Closed by report",
+    Phase.WITHDRAWN: "Healthy again; visit called off",
 }
 
 RESULT = {

@@ -134,4 +134,5 @@ PHASE_TONE: dict[str, tuple[str, str]] = {
     Phase.SELF_CLEARED: ("ok", "self_improvement"),
     Phase.DISMISSED: ("calm", "notifications_off"),
     Phase.CLOSED: ("ok", "task_alt"),
+    Phase.WITHDRAWN: ("ok", "undo"),
 }
