@@ -121,6 +121,17 @@ class InfluxSeries:
                 rejected.append((series.row(frame, i - ends[which] + len(frame.devices)), reason))
         return rejected
 
+    def write_lines(self, lines: list[bytes]) -> list[tuple[int, str]]:
+        """Write lines of the line protocol, at most `LINES_MAX`, that are no telemetry.
+
+        Returns:
+            Which of them will never be taken, and why.
+
+        Raises:
+            Unreachable: the same call may work later, and repeating it does no harm.
+        """
+        return list(self._write(lines, 0, len(lines)))
+
     def _write(self, lines: list[bytes], start: int, end: int) -> Iterator[tuple[int, str]]:
         """Write lines and find out by halving which of them the server refuses.
 
