@@ -50,7 +50,7 @@ def _reader(table: Mapping[str, object]) -> Callable[[Path], str]:
     keys = table.keys()
     if "signals" in keys:
         return _machine_type
-    if "machine_type" in keys or "due_h" in keys:
+    if "machine_type" in keys or "levels" in keys:
         return _playbook
     if "agent" in keys or "devices" in keys:
         return _edge
@@ -61,7 +61,7 @@ def _reader(table: Mapping[str, object]) -> Callable[[Path], str]:
     raise Malformed(
         "is no config of the gateway (assets ...) or an agent (agent, devices ...), no fleet for "
         "the simulator (machines ...), no machine type (signals ...), no playbook "
-        f"(machine_type ...) and no policy (due_h ...); it has: {', '.join(keys) or 'nothing'}"
+        f"(machine_type ...) and no policy (levels ...); it has: {', '.join(keys) or 'nothing'}"
     )
 
 

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
-from cloud.core import rules
+from cloud.core import levels, rules
 from cloud.core.course import Course, Picture
 from cloud.core.events import (
     Announce,
@@ -229,7 +229,7 @@ def step(case: Case, event: Event, now_ns: int) -> Outcome:
             f"{type(event).__name__} led {case.case_id} from {case.phase} to {moved.phase}, "
             "which the table does not declare"
         )
-    return moved, effects
+    return levels.decided(case, moved, event, now_ns), effects
 
 
 _case_decoder = msgspec.json.Decoder(Case)

@@ -9,14 +9,15 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from cloud.core import sensors
-from cloud.core.evidence import NS
+from cloud.core import levels, sensors, service_hours
+from cloud.core.levels import ROUND_THE_CLOCK, Level
 from cloud.core.limits import Limits
+from cloud.core.service_hours import Calendar
 from cloud.core.states import Diagnosis, Mode, Plan, Step, Timing
 from contract.errors import Malformed
 from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN, Deviation, Hypothesis, Severity
@@ -26,7 +27,7 @@ from contract.tickets import EscalationReason, FailedCheck, Finding
 
 Tier = Literal["A", "B", "C"]
 """How urgent a customer's machines are, the most urgent first."""
-Hours = Annotated[float, Meta(gt=0, le=24 * 90)]
+CalendarName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$")]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
 SERVICE_FILE = "service.toml"
@@ -54,12 +55,15 @@ class Policy(_Table, frozen=True, kw_only=True):
     """A dangerous hypothesis at least so probable makes the case unsafe ..."""
     safety_sigmas: Annotated[float, Meta(ge=0, le=100)] = 4.0
     """... if its heaviest symptom itself deviates so far: no danger is made of a faint pattern."""
-    due_h: dict[Tier, dict[Severity, Hours]]
-    """By tier and severity: hours from the fault until the machine must run again."""
-    on_site_lead_h: dict[Tier, Hours]
-    """By tier: hours that a visit takes from the ticket to the running machine."""
+    levels: dict[Tier, Level]
+    calendars: dict[CalendarName, Calendar] = {}
     limits: Limits = Limits()
     timing: Timing = Timing()
+
+    @property
+    def on_site_lead_h(self) -> dict[Tier, float]:
+        """By tier: hours that a visit takes from the ticket to the running machine."""
+        return {tier: level.on_site_lead_h for tier, level in self.levels.items()}
 
 
 class Entry(_Table, frozen=True, kw_only=True):
@@ -112,7 +116,7 @@ def load(folder: Traversable, machines: Mapping[str, MachineType]) -> Playbooks:
     }
     if SERVICE_FILE not in texts:
         raise Malformed(f"{folder}: {SERVICE_FILE} is missing; copy the shipped one and adapt it")
-    policy, found = Policy(due_h={}, on_site_lead_h={}), dict[str, Playbook]()
+    policy, found = Policy(levels={}), dict[str, Playbook]()
     problems: list[str] = []
     for name, text in texts.items():
         try:
@@ -145,15 +149,17 @@ def _read(text: str, kind: type[T]) -> T:
 
 def _policy_problems(policy: Policy) -> list[str]:
     found = []
-    for tier in ("A", "B", "C"):
-        due_h, lead_h = policy.due_h.get(tier, {}), policy.on_site_lead_h.get(tier)
-        missing = [severity.value for severity in Severity if severity not in due_h]
-        if missing:
-            found.append(f"due_h.{tier}: hours for {', '.join(missing)} are missing")
-        if lead_h is None:
-            found.append(f"on_site_lead_h.{tier} is missing")
-        elif due_h and lead_h > min(due_h.values()):
-            found.append(f"on_site_lead_h.{tier} is longer than the shortest of due_h.{tier}")
+    for name, calendar in policy.calendars.items():
+        found += [f"calendars.{name}.{said}" for said in service_hours.problems(calendar)]
+        if name == ROUND_THE_CLOCK:
+            found.append(f"calendars.{name}: the name is taken, it needs no table")
+    for tier in get_args(Tier):
+        level = policy.levels.get(tier)
+        if level is None:
+            found.append(f"levels.{tier} is missing")
+        elif not found:
+            problems = levels.problems(level, policy.calendars)
+            found += [f"levels.{tier}.{said}" for said in problems]
     return found
 
 
@@ -246,13 +252,25 @@ def plan(
     playbooks: Playbooks,
     now_ns: int,
     *,
+    zone: str = "UTC",
     mode_override: Mode | None = None,
 ) -> Plan:
-    """Plan what to try: the top hypothesis' remedies, then those of others that are likely."""
+    """Plan what to try: the top hypothesis' remedies, then those of others that are likely.
+
+    Args:
+        machine: the machine's type.
+        tier: of its customer.
+        found: what is wrong with it.
+        playbooks: all of the gateway.
+        now_ns: when the fault was first seen, in plant time.
+        zone: time zone of its site.
+        mode_override: instead of the playbook's mode.
+    """
     policy, timing = playbooks.policy, playbooks.policy.timing
     book = playbooks.by_machine_type.get(machine.name, Playbook(machine_type=machine.name))
     steps, modes = _steps(machine, book, found, policy)
-    due_ns = now_ns + int(policy.due_h[tier][found.severity] * 3600 * NS)
+    level, calendars = policy.levels[tier], policy.calendars
+    promise = levels.promise(tier, level, calendars, (found.severity, now_ns), zone)
     silent = found.fault == NO_DATA
     reason, detail = (None, "") if steps else _no_remote(machine, found)
     return Plan(
@@ -261,10 +279,9 @@ def plan(
         steps=steps,
         timing=timing,
         observe_s=_observe_s(timing, silent=silent, remote=bool(steps)),
-        due_ns=due_ns,
-        escalate_at_ns=due_ns - int(policy.on_site_lead_h[tier] * 3600 * NS),
         no_remote=reason,
         no_remote_detail=detail,
+        **structs.asdict(promise),
     )
 
 

@@ -6,7 +6,7 @@ does not fit returns the case as it is. `cloud.core.case` holds the table that c
 
 from msgspec import structs
 
-from cloud.core import course, evidence
+from cloud.core import course, evidence, levels
 from cloud.core.course import Picture
 from cloud.core.events import (
     Approved,
@@ -252,12 +252,7 @@ def sharpen(case: Case, event: Diagnosed, now_ns: int) -> Outcome:
         return structs.replace(believed, plan=case.plan), ()
     if case.sharpened >= SHARPENED_MAX:
         return case, ()
-    plan = structs.replace(
-        offered,
-        steps=steps,
-        due_ns=min(offered.due_ns, case.plan.due_ns),
-        escalate_at_ns=min(offered.escalate_at_ns, case.plan.escalate_at_ns),
-    )
+    plan = structs.replace(levels.sharpened(offered, case.plan), steps=steps)
     phase = Phase.OBSERVING if case.phase is Phase.OBSERVING else Phase.HOLDING
     picture = Picture(at_ns=now_ns, deviations=found.deviations)
     return enter(

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from cloud.core.course import Course, Picture
 from cloud.core.evidence import Streak
 from cloud.core.limits import Seconds
+from cloud.core.service_hours import Clock
 from contract.faults import Deviation, Hypothesis, Severity
 from contract.tickets import (
     ClosingReport,
@@ -117,6 +118,21 @@ class Step(Struct, frozen=True, kw_only=True):
     high_risk: bool = False
 
 
+class Terms(Struct, frozen=True, kw_only=True):
+    """In what a promise is counted; `cloud.core.levels` makes and moves it."""
+
+    tier: str = ""
+    clock: Clock = Clock()
+    """Counts the promise."""
+    on_site: Clock = Clock()
+    """Counts on-site work."""
+    on_site_lead_h: float = 0.0
+    pause_max_h: float = 0.0
+    pause_reasons: list[str] = []
+    stood: list[tuple[int, int]] = []
+    """When its clock stood still, from and to."""
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """What will be tried, frozen when it is made: later edits of a playbook do not reach it."""
 
@@ -125,6 +141,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     steps: list[Step]
     timing: Timing
     observe_s: float
+    respond_by_ns: int
+    """Something must have been done by then: a remedy sent, a person's decision, or a visit."""
     due_ns: int
     """The machine must run again by then."""
     escalate_at_ns: int
@@ -132,6 +150,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     no_remote: EscalationReason | None = None
     """Why there are no steps."""
     no_remote_detail: str = ""
+    service_level: str = ""
+    """What was promised to whom, in a sentence."""
+    terms: Terms = Terms()
 
 
 class Diagnosis(Struct, frozen=True, kw_only=True):
@@ -275,6 +296,8 @@ class Case(Struct, frozen=True, kw_only=True):
     paused_ns: int | None = None
     """The promise's clock stands still since, because the customer asked to wait."""
     paused_until_ns: int | None = None
+    decided_ns: int | None = None
+    """When a person first decided about it."""
 
     @property
     def open(self) -> bool:

@@ -330,6 +330,7 @@ class Desk:
             found,
             self._playbooks,
             opened_ns,
+            zone=self._parts.assets[device].time_zone,
             mode_override=self._parts.config.mode_override,
         )
 

@@ -44,6 +44,7 @@ def planned(
         steps=[remedy(name) for name in names],
         timing=Timing(),
         observe_s=observe_s,
+        respond_by_ns=ns(HOUR_S),
         due_ns=ns(deadline_s + 2 * HOUR_S),
         escalate_at_ns=ns(deadline_s),
         no_remote=None if names else reason,

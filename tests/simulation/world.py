@@ -385,6 +385,7 @@ class World:
             steps=[_step(name, fault) for name in names],
             timing=timing,
             observe_s=timing.silent_observe_s if fault == NO_DATA else timing.observe_s,
+            respond_by_ns=now_ns + int(self.deadline_s * NS),
             due_ns=now_ns + int((self.deadline_s + HOUR_S) * NS),
             escalate_at_ns=now_ns + int(self.deadline_s * NS),
             no_remote=None
