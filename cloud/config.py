@@ -8,7 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from cloud.core.states import Mode
 from contract import machines, topics
-from contract.settings import Settings, Table, TimescaleText, TopicName, read
+from contract.settings import Settings, Table, TimescaleText, TopicName, ZoneName, read
 
 
 class Oidc(Table):
@@ -37,7 +37,7 @@ class Customer(Table):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
     title: str = ""
     language: Literal["en", "zh"] = "en"
-    time_zone: str = "UTC"
+    time_zone: ZoneName = "UTC"
     quiet_from: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
     """In the customer's time; what happens until ``quiet_until`` is told after it."""
     quiet_until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
@@ -99,7 +99,7 @@ class AssetEntry(Table):
     """Revision, where the machine cannot tell it itself; 0: not known."""
     customer: str = ""
     """Name of the customer who is told about it."""
-    time_zone: str = "UTC"
+    time_zone: ZoneName = "UTC"
     """Of the site, as in ``Europe/Berlin``: service hours are counted in it."""
 
 
@@ -126,6 +126,8 @@ class Config(Settings):
     """How edge agents and people reach the gateway; default ``http://http_host:http_port``."""
     api_token_file: Path | None = None
     """Holds the token for calls that change something; made at the first start if absent."""
+    admin_password_file: Path | None = None
+    """Holds the password of the first account, ``admin``; made at the first start if absent."""
     database_url: str = ""
     """SQLAlchemy URL for cases; default SQLite in ``data_dir``."""
     release_root: Path | None = None
@@ -136,10 +138,14 @@ class Config(Settings):
     oidc: Oidc = Oidc()
     prices: Prices = Prices()
     customers: list[Customer] = []
+    letters: Path | None = None
+    """Folder with what customers read, ``en.toml`` and ``zh.toml``, instead of the shipped one."""
     ddi_poll_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     """How often machines that speak DDI are told to ask."""
     ddi_gateway_token_file: Path | None = None
     """A token that may act as any DDI device: for laboratories only, none by default."""
+    alerts_secret_file: Path | None = None
+    """The key by which Grafana signs alerts (``/api/alerts/signed``); without it none is taken."""
     mode_override: Mode | None = None
     """Runs every playbook in this mode. For demonstrations; leave out in service."""
     commissioning_s: Annotated[float, Field(gt=0)] = 3600.0
@@ -166,6 +172,8 @@ class Config(Settings):
                     f"asset {asset.device}: unknown machine type {asset.machine_type!r}; "
                     f"known: {', '.join(known)}"
                 )
+            if asset.customer and asset.customer not in {c.name for c in self.customers}:
+                raise ValueError(f"asset {asset.device}: there is no customer {asset.customer!r}")
         if self.webhook.url and self.webhook.secret_file is None:
             raise ValueError("webhook: a url needs a secret_file, so that dispatch can trust us")
         return self

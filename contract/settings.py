@@ -7,6 +7,7 @@ the model's ``env_prefix`` and the field, nested fields after ``__``.
 import tomllib
 from pathlib import Path
 from typing import Annotated, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -30,6 +31,16 @@ def _timescale(text: str) -> str:
     return text
 
 
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"there is no time zone {text!r}; write one like Europe/Berlin") from error
+    return text
+
+
+ZoneName = Annotated[str, AfterValidator(_zone)]
+"""A time zone of the IANA database."""
 TopicName = Annotated[str, AfterValidator(_name)]
 """A site or device, as it may stand in a topic."""
 TimescaleText = Annotated[str, AfterValidator(_timescale)]

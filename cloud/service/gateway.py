@@ -28,7 +28,7 @@ from cloud.service.hooks import Hooks
 from cloud.service.intake import Intake
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
-from cloud.service.measures import Measures
+from cloud.service.measures import Measures, Sources
 from cloud.service.outbox import DeviceCommand, Outbox, Told
 from cloud.service.parts import Parts
 from cloud.service.peers import Peers
@@ -143,8 +143,8 @@ class Gateway:
         self.people = People(store, config)
         self.hooks = Hooks(store, config)
         self.value = Value(store, config)
-        self.customers = Customers(store, config)
-        self.measures = Measures(parts)
+        self.customers = Customers(store, config, parts.clock.now_ns, api_token(config))
+        self.measures = Measures(parts, self._sources())
         self.outbox = Outbox(
             parts,
             self.learning.take,
@@ -164,6 +164,15 @@ class Gateway:
             troubles=self._troubles,
         )
 
+    def _sources(self) -> Sources:
+        return Sources(
+            live=self.picture.live,
+            forecast=self.lives.forecast,
+            boards=self.picture.boards,
+            agents=lambda: list(self._spools.values()),
+            deliveries=lambda: (0, 0),
+        )
+
     async def run(self) -> None:
         """Run every loop until told to stop; then save what can be saved."""
         config = self._parts.config
@@ -172,6 +181,7 @@ class Gateway:
             self.desk, firmware.desk, firmware.ddi, self.people, self.hooks, self.value,
             self.customers,
         )  # fmt: skip
+        await self.people.begin()
         app = create_app(faces, api_token(config), config)
         server = _Server(
             uvicorn.Config(app, host=config.http_host, port=config.http_port, log_level="warning")
@@ -183,6 +193,7 @@ class Gateway:
             self._nights(),
             self._broker(),
             self.outbox.run(),
+            self.people.run(),
             self.hooks.run(),
             self.customers.run(),
             self.measures.run(),

@@ -14,6 +14,7 @@ from cloud.web import (
     customers,
     ddi,
     dispatch,
+    feedback,
     guard,
     hooks,
     metrics,
@@ -33,7 +34,8 @@ Watches machines, repairs them remotely first, verifies on fresh telemetry, and 
 what is left.
 
 Times are integers: nanoseconds since 1970 UTC, in plant time. Errors are RFC 9457 problems.
-Calls that change something need the gateway's token as `Authorization: Bearer TOKEN`.
+Every call needs a role, by `Authorization: Bearer TOKEN`: the gateway's own token has all of them,
+tokens of other systems have one. What only reads also serves a browser that is signed in.
 """
 
 
@@ -42,7 +44,7 @@ def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
 
     Args:
         faces: the service.
-        token: asked for by calls that change something.
+        token: the gateway's own, which opens every door.
         config: addresses and intervals that machines are told.
     """
     if not token:
@@ -57,26 +59,28 @@ def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
     )
     app.add_middleware(guard.BodyLimit)
     problems.install(app)
-    desk, bearer = faces.desk, guard.bearer(token)
-    app.include_router(api.routes(desk, Views(desk), bearer))
+    desk, doors = faces.desk, guard.Doors(faces.people, token)
+    app.include_router(api.routes(desk, Views(desk), doors))
     incoming = config.data_dir / "artifacts" / "incoming"
-    app.include_router(releases.routes(faces.rollouts, bearer, incoming))
-    app.include_router(rollouts.routes(faces.rollouts, bearer))
+    app.include_router(releases.routes(faces.rollouts, doors, incoming))
+    app.include_router(rollouts.routes(faces.rollouts, doors))
     app.include_router(ddi.routes(faces.ddi, config.base_url, config.ddi_poll_s))
-    doors = guard.Doors(faces.people, token)
     app.include_router(people.routes(faces.people, doors, config))
     app.include_router(hooks.routes(faces.hooks, doors))
     app.include_router(value.routes(faces.value, doors))
-    app.include_router(dispatch.routes(desk, faces.people, doors))
-    app.include_router(alerts.routes(desk, faces.people, doors))
+    app.include_router(dispatch.routes(desk, faces.people, doors, config.data_dir / "photos"))
+    app.include_router(alerts.routes(desk, faces.people, doors, config.alerts_secret_file))
     app.include_router(customers.routes(faces.customers, doors))
+    app.include_router(feedback.routes(faces.customers))
     _operations(app, desk)
+    guard.tell(app)
     return app
 
 
 def create_app(faces: Faces, token: str, config: Config) -> FastAPI:
     """Return the whole application; once per process, since the console's pages are global."""
     app = create_api(faces, token, config)
+    app.add_middleware(guard.SignedIn, people=faces.people)
 
     @app.get("/assets/style.css", include_in_schema=False)
     def style() -> FileResponse:

@@ -50,7 +50,7 @@ def faces_over(desk: WorldDesk, rollouts: MemoryRollouts, folder: Path) -> Faces
     store = desk.store
     return Faces(
         desk, rollouts, MemoryDesk(folder, []), People(store, config), Hooks(store, config),
-        Value(store, config), Customers(store, config),
+        Value(store, config), Customers(store, config, desk.now_ns, TOKEN),
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from cloud.web.console import (
     case,
     customers,
     endpoints,
-    feedback,
     fleet,
     machine,
     playbooks,
@@ -18,6 +17,7 @@ from cloud.web.console import (
     sign_in,
     tickets,
     value,
+    viewer,
 )
 from cloud.web.faces import Faces
 from cloud.web.rollout_views import RolloutViews
@@ -33,6 +33,7 @@ FAVICON = (
 
 def install(faces: Faces) -> None:
     """Register all pages."""
+    viewer.install(faces.people)
     desk, service, views = faces.desk, faces.rollouts, Views(faces.desk)
     for page in (fleet, case, tickets, quarantine):
         page.install(desk, views)
@@ -43,5 +44,5 @@ def install(faces: Faces) -> None:
     rollout_new.install(desk, service)  # before the page whose address takes any number
     rollout.install(desk, of_rollouts, service)
     audit.install(desk, of_rollouts)
-    for other in (accounts, customers, endpoints, feedback, playbooks, sign_in, value):
+    for other in (accounts, customers, endpoints, playbooks, sign_in, value):
         other.install(faces)
