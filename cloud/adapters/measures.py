@@ -48,7 +48,7 @@ def boxes(engine: sa.Engine) -> Boxes:
     counts = sa.select(state, sa.func.count()).where(state != OutboxState.DONE).group_by(state)
     newest = sa.select(sa.func.max(db.quarantine.c.id))  # its numbers are never used again
     with db.transaction(engine, writes=False) as connection:
-        found = {str(name): int(count) for name, count in connection.execute(counts).tuples()}
+        found = {str(name): int(count) for name, count in connection.execute(counts)}
         quarantined = connection.execute(newest).scalar_one() or 0
     waiting, dead = found.get(OutboxState.PENDING, 0), found.get(OutboxState.DEAD, 0)
     return Boxes(waiting, dead, quarantined)

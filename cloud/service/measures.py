@@ -80,7 +80,7 @@ class Measures:
         looked_s = dict.fromkeys((LOAD_S, MACHINES_S), -MACHINES_S)
         while True:
             now_s = time.monotonic()
-            for every_s, look in ((LOAD_S, self._look_at_load), (MACHINES_S, self._look_round)):
+            for every_s, look in ((LOAD_S, self.look_at_load), (MACHINES_S, self.look_round)):
                 if now_s >= looked_s[every_s] + every_s:
                     looked_s[every_s] = now_s
                     await look()
@@ -137,7 +137,7 @@ class Measures:
 
     # Pictures of machines and of the load.
 
-    async def _look_round(self) -> None:
+    async def look_round(self) -> None:
         """Take a picture of every machine."""
         open_cases: dict[str, Case] = {}
         try:
@@ -181,7 +181,7 @@ class Measures:
             now_ns,
         )
 
-    async def _look_at_load(self) -> None:
+    async def look_at_load(self) -> None:
         """Take a picture of the gateway's load."""
         now_ns, agents = self._parts.clock.now_ns(), self._sources.agents()
         try:
