@@ -174,6 +174,8 @@ class Config(Settings):
                 )
             if asset.customer and asset.customer not in {c.name for c in self.customers}:
                 raise ValueError(f"asset {asset.device}: there is no customer {asset.customer!r}")
+        if (self.http_cert_file is None) is not (self.http_key_file is None):
+            raise ValueError("http_cert_file and http_key_file belong together: give both")
         if self.webhook.url and self.webhook.secret_file is None:
             raise ValueError("webhook: a url needs a secret_file, so that dispatch can trust us")
         return self
@@ -181,7 +183,8 @@ class Config(Settings):
     @property
     def base_url(self) -> str:
         """The address under which agents and people reach the gateway."""
-        return self.public_url.rstrip("/") or f"http://{self.http_host}:{self.http_port}"
+        scheme = "https" if self.http_cert_file else "http"
+        return self.public_url.rstrip("/") or f"{scheme}://{self.http_host}:{self.http_port}"
 
 
 def load(path: Path | None) -> Config:

@@ -112,7 +112,8 @@ def _link(config: Config, stack: ExitStack) -> tuple[Link, Broker | None]:
         url, password = own.url, own.password(username)
         log.info("started %s at %s; agents' passwords are beside it", own.kind.value, own.url)
     name = _written_once(config.data_dir / "gateway.id", secrets.token_hex(4))
-    return Link(url, username, password, client_id=f"farfix-gateway-{name}"), own
+    ca_file = config.broker.ca_file
+    return Link(url, username, password, f"farfix-gateway-{name}", ca_file), own
 
 
 class _Server(uvicorn.Server):
@@ -184,7 +185,14 @@ class Gateway:
         await self.people.begin()
         app = create_app(faces, api_token(config), config)
         server = _Server(
-            uvicorn.Config(app, host=config.http_host, port=config.http_port, log_level="warning")
+            uvicorn.Config(
+                app,
+                host=config.http_host,
+                port=config.http_port,
+                log_level="warning",
+                ssl_certfile=config.http_cert_file,
+                ssl_keyfile=config.http_key_file,
+            )
         )
         loops = [
             self._parts.link.run(self.intake.receive),
@@ -290,7 +298,7 @@ class Gateway:
             self.picture.link(device, self._parts.clock.now_ns(), online=status.online)
 
     def _troubles(self) -> list[str]:
-        found = [*self.workers.troubles(), *self.firmware.troubles()]
+        found = [*self.workers.troubles(), *self.firmware.troubles(), *self.hooks.troubles()]
         for agent, status in sorted(self._spools.items()):
             if status.spool_full:
                 found.append(

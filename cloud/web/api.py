@@ -8,9 +8,10 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 
+from cloud.core.people import Person, Role
 from cloud.core.states import Phase
 from cloud.web import problems
-from cloud.web.guard import RequestBody
+from cloud.web.guard import BY_MAX, Doors, RequestBody, decides
 from cloud.web.ports import Action, Desk
 from cloud.web.schemas import (
     CaseBrief,
@@ -39,7 +40,7 @@ PROBLEMS: Responses = {
 }
 DENIED: Responses = {
     status: {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
-    for status in (401, 409, 413)
+    for status in (401, 403, 409, 413)
 }
 
 
@@ -47,7 +48,10 @@ class Decision(BaseModel):
     """A person's decision about a case."""
 
     by: str = Field(
-        min_length=1, max_length=80, description="Who decides.", examples=["J. Doe, shift lead"]
+        "",
+        max_length=BY_MAX,
+        description="Who decides; only with the gateway's own token, else whose token it is.",
+        examples=["J. Doe, shift lead"],
     )
     why: str = Field("", max_length=1000, description="In a sentence, for the timeline.")
 
@@ -58,12 +62,14 @@ def _found(view: T | None, what: str) -> T:
     return view
 
 
-def routes(desk: Desk, views: Views, bearer: Callable[..., None]) -> APIRouter:
+def routes(desk: Desk, views: Views, doors: Doors) -> APIRouter:
     """Return the routes under ``/api``."""
+    reads = APIRouter(dependencies=[Depends(doors.needs(Role.VIEWER))])
+    _fleet_routes(reads, desk, views)
+    _case_reads(reads, views)
     router = APIRouter(prefix="/api", responses=PROBLEMS)
-    _fleet_routes(router, desk, views)
-    _case_reads(router, views)
-    _case_writes(router, desk, views, bearer)
+    router.include_router(reads)
+    _case_writes(router, desk, views, doors)
     return router
 
 
@@ -158,14 +164,12 @@ SUMMARIES: dict[Action, str] = {
 }
 
 
-def _case_writes(router: APIRouter, desk: Desk, views: Views, bearer: Callable[..., None]) -> None:
-    guarded = [Depends(bearer)]
+def _case_writes(router: APIRouter, desk: Desk, views: Views, doors: Doors) -> None:
+    operator = doors.needs(Role.OPERATOR)
     for action, summary in SUMMARIES.items():
         path = f"/cases/{{case_id}}/{action}"
-        route = router.post(
-            path, tags=["cases"], summary=summary, dependencies=guarded, responses=DENIED
-        )
-        route(_decide(desk, views, action))
+        route = router.post(path, tags=["cases"], summary=summary, responses=DENIED)
+        route(_decide(desk, views, action, operator))
 
     @router.post(
         "/cases/{case_id}/report",
@@ -173,7 +177,7 @@ def _case_writes(router: APIRouter, desk: Desk, views: Views, bearer: Callable[.
         summary="Hand in the technician's closing report",
         description="Closes the case; the finding is kept as a label for learning.",
         openapi_extra={"requestBody": _report_body()},
-        dependencies=guarded,
+        dependencies=[Depends(operator)],
         responses=DENIED,
     )
     async def report(case_id: CaseId, body: RequestBody) -> CaseDetail:
@@ -186,10 +190,16 @@ def _case_writes(router: APIRouter, desk: Desk, views: Views, bearer: Callable[.
         return await asyncio.to_thread(_case, views, case_id)
 
 
-def _decide(desk: Desk, views: Views, action: Action) -> Callable[..., object]:
-    async def decide(case_id: CaseId, decision: Annotated[Decision, Body()]) -> CaseDetail:
+def _decide(
+    desk: Desk, views: Views, action: Action, operator: Callable[..., Person]
+) -> Callable[..., object]:
+    async def decide(
+        case_id: CaseId,
+        decision: Annotated[Decision, Body()],
+        person: Annotated[Person, Depends(operator)],
+    ) -> CaseDetail:
         await asyncio.to_thread(_case, views, case_id)
-        await desk.decide(case_id, action, decision.by, decision.why)
+        await desk.decide(case_id, action, decides(person, decision.by), decision.why)
         return await asyncio.to_thread(_case, views, case_id)
 
     return decide

@@ -24,6 +24,7 @@ from cloud.web import (
     rollouts,
     value,
 )
+from cloud.web.console import sign_in
 from cloud.web.faces import Faces
 from cloud.web.ports import Desk
 from cloud.web.views import Views
@@ -81,6 +82,7 @@ def create_app(faces: Faces, token: str, config: Config) -> FastAPI:
     """Return the whole application; once per process, since the console's pages are global."""
     app = create_api(faces, token, config)
     app.add_middleware(guard.SignedIn, people=faces.people)
+    app.include_router(sign_in.routes(faces.people, config))
 
     @app.get("/assets/style.css", include_in_schema=False)
     def style() -> FileResponse:

@@ -1,43 +1,103 @@
-"""Who may change something over the API, and how much may be sent to it."""
+"""Who may come in at which door, and how much may be sent to it."""
 
+import asyncio
 import hmac
+import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import Depends, HTTPException, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, FastAPI, HTTPException, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.core.people import Person, Role
+from cloud.core.people import GATEWAY, Person, Role, may
 from cloud.web import problems
-from cloud.web.people_ports import People
+from cloud.web.people_ports import COOKIE, People
+from contract.errors import Malformed
 
 MAX_BODY_BYTES = 256 * 1024
 """Of one API request."""
+BY_MAX = 60
+"""Longest name that whoever holds the gateway's own token may decide in."""
 REPOSITORY = "/api/repository"
 """What is put here or below is read by its route, with bounds of its own."""
+PHOTOS = re.compile(r"/api/dispatch/tickets/[^/]+/photos")
+"""What is posted here as well."""
+OPEN = (
+    "/api/", "/assets/", "/_nicegui/", "/_nicegui_ws/", "/feedback/", "/repository/", "/sign-in/",
+)  # fmt: skip
+"""Below these nobody need be signed in at the console: they have doors of their own, or none."""
+OPEN_PATHS = (
+    "/sign-in", "/sign-out", "/language", "/healthz", "/readyz", "/metrics", "/openapi.json",
+    "/favicon.ico",
+)  # fmt: skip
+_DDI = re.compile(r"/[^/]+/controller/v1/")
+READS = ("GET", "HEAD")
 
 _bearer = HTTPBearer(
-    auto_error=False, description="The gateway's API token (setting ``api_token_file``)."
+    auto_error=False,
+    description="The gateway's own token (setting ``api_token_file``), which opens every door, or "
+    "the token of another system, which has one role.",
+)
+_session = APIKeyCookie(
+    name=COOKIE,
+    scheme_name="Session",
+    auto_error=False,
+    description="A browser in which somebody is signed in at the console. It may read; what "
+    "changes something needs a token, so that no other site can act through a browser.",
 )
 
 
-def bearer(token: str) -> Callable[..., None]:
-    """Return the dependency that asks for the token."""
-    expected = token.encode()
+class Door:
+    """A dependency that lets in whoever has a role, and says who it is."""
 
-    def check(
+    def __init__(self, people: People, token: bytes, roles: tuple[Role, ...]) -> None:
+        self._people, self._token, self._roles = people, token, roles
+        self.words = " or ".join(role.value for role in roles)
+
+    async def __call__(
+        self,
+        request: Request,
         given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    ) -> None:
-        if given is None or not hmac.compare_digest(given.credentials.encode(), expected):
-            raise HTTPException(
-                401,
-                "This call changes something and needs the gateway's token: "
-                "send 'Authorization: Bearer TOKEN'.",
-            )
+        session: Annotated[str | None, Security(_session)],
+    ) -> Person:
+        """Return who asks.
 
-    return check
+        Raises:
+            HTTPException: 401 for nobody we know, 403 for somebody who may not.
+        """
+        call = f"{request.method} {request.url.path}"[:200]
+        if given is not None:
+            person = self._by_token(given.credentials)
+            why = "This token is not known here."
+        elif session and request.method in READS:
+            person = self._people.by_session(session)
+            why = "Nobody is signed in in this browser any more."
+        else:
+            person = None
+            why = f"This call needs the role {self.words}, by the token of who has it."
+        if person is None:
+            if given is not None:
+                await self._note("", f"{call}, from {address(request)}: {why}")
+            raise HTTPException(401, f"{why} Send 'Authorization: Bearer TOKEN'.")
+        if not any(may(person, role) for role in self._roles):
+            why = f"{person.name} has the role {person.role.value}; this needs {self.words}."
+            await self._note(person.name, f"{call}: {why}")
+            raise HTTPException(403, why)
+        return person
+
+    def _by_token(self, token: str) -> Person | None:
+        if hmac.compare_digest(token.encode(errors="surrogatepass"), self._token):
+            return GATEWAY
+        return self._people.by_token(token)
+
+    async def _note(self, who: str, text: str) -> None:
+        await asyncio.to_thread(self._people.refused, who, text)
 
 
 class Doors:
@@ -47,17 +107,89 @@ class Doors:
         """Take people and their tokens, and the gateway's own token, which opens all doors."""
         self._people, self._token = people, token.encode()
 
-    def needs(self, role: Role) -> Callable[..., Person]:
-        """Return the dependency that lets in whoever has a role, and says who it is."""
+    def needs(self, *roles: Role) -> Callable[..., Any]:
+        """Return the dependency that lets in whoever has one of these roles, and says who it is."""
+        return Door(self._people, self._token, roles)
 
-        def check(
-            given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-        ) -> Person:
-            if given is None or not hmac.compare_digest(given.credentials.encode(), self._token):
-                raise HTTPException(401, f"This call needs the role {role.value}: send a token.")
-            return Person("api", Role.ADMIN)
 
-        return check
+def decides(person: Person, named: str) -> str:
+    """Return in whose name something is decided.
+
+    Args:
+        person: who asks.
+        named: whom the body names. Only the gateway's own token may name anybody: whoever holds
+            it works at the gateway itself, as its commands do.
+
+    Raises:
+        Malformed: somebody speaks in another's name.
+    """
+    if person == GATEWAY:
+        return f"{named.strip()} (by api token)" if named.strip() else GATEWAY.name
+    if named.strip():
+        raise Malformed(f"leave 'by' out: with this token {person.name} decides")
+    return person.name
+
+
+def address(request: Request) -> str:
+    """Return where a request comes from."""
+    return request.client.host if request.client is not None else "nowhere"
+
+
+class SignedIn:
+    """Sends whoever is not signed in from the console's pages to the page where they can."""
+
+    def __init__(self, app: ASGIApp, people: People) -> None:
+        self._app, self._people = app, people
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let through who is known, and whatever needs nobody."""
+        if scope["type"] != "http" or _is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        if self._people.by_session(request.cookies.get(COOKIE, "")) is not None:
+            await self._app(scope, receive, send)
+            return
+        query = f"?{request.url.query}" if request.url.query else ""
+        target = quote(f"{request.url.path}{query}"[:500], safe="")
+        answer = RedirectResponse(f"/sign-in?next={target}", 303, {"Cache-Control": "no-store"})
+        await answer(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN) or _DDI.match(path) is not None
+
+
+def tell(app: FastAPI) -> None:
+    """Let the application's OpenAPI say which role each call needs, and how it is shown."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = plain()
+            for route in app.routes:
+                if isinstance(route, APIRoute) and (door := _door(route.dependant)):
+                    for method in route.methods or ():
+                        call = schema["paths"].get(route.path_format, {}).get(method.lower())
+                        if call is not None:
+                            _tell(call, method, door)
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
+
+
+def _tell(call: dict[str, Any], method: str, door: Door) -> None:
+    call["security"] = [{"HTTPBearer": []}, *([{"Session": []}] if method in READS else [])]
+    call["description"] = f"{call.get('description', '')}\n\nNeeds the role {door.words}.".strip()
+    schema = {"$ref": "#/components/schemas/Problem"}
+    for status, why in (("401", "Nobody we know."), ("403", "Somebody who may not.")):
+        call["responses"][status] = {
+            "description": why, "content": {problems.MEDIA_TYPE: {"schema": schema}},
+        }  # fmt: skip
+
+
+def _door(dependant: Dependant) -> Door | None:
+    return next((d.call for d in dependant.dependencies if isinstance(d.call, Door)), None)
 
 
 async def limited_body(request: Request) -> bytes:
@@ -76,7 +208,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body of an API request ahead, within bounds."""
-        if scope["type"] != "http" or not scope["path"].startswith("/api/") or _streamed(scope):
+        if scope["type"] != "http" or not _bounded(scope["path"]) or _streamed(scope):
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
@@ -94,9 +226,15 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
 
+def _bounded(path: str) -> bool:
+    return path.startswith("/api/") or path in OPEN_PATHS
+
+
 def _streamed(scope: Scope) -> bool:
     """Tell a body that is read only after the token was looked at, piece by piece."""
     path: str = scope["path"]
+    if scope["method"] == "POST":
+        return PHOTOS.fullmatch(path) is not None
     return scope["method"] == "PUT" and f"{path}/".startswith(f"{REPOSITORY}/")
 
 

@@ -6,14 +6,19 @@ from msgspec import Struct
 
 from cloud.core.people import Person, Role
 
+COOKIE = "farfix_session"
+"""Holds a browser's session."""
+
 
 class Account(Struct, frozen=True, kw_only=True):
-    """A local person, as admins see it."""
+    """A person who may sign in, as admins see it."""
 
     person: Person
     disabled: bool
     last_ns: int | None
     """When they were last seen."""
+    local: bool = True
+    """With a password here; else they come in by OpenID Connect."""
 
 
 class Token(Struct, frozen=True, kw_only=True):
@@ -23,6 +28,17 @@ class Token(Struct, frozen=True, kw_only=True):
     role: Role
     made_ns: int
     last_ns: int | None
+
+
+class OidcBegin(Struct, frozen=True, kw_only=True):
+    """The first half of a sign-in at the OpenID provider."""
+
+    url: str
+    """Where the browser goes."""
+    state: str
+    nonce: str
+    verifier: str
+    """What the browser keeps until it comes back."""
 
 
 class People(Protocol):
@@ -41,14 +57,32 @@ class People(Protocol):
             Refused: name or password is wrong, or there were too many attempts.
         """
 
+    def oidc(self) -> str:
+        """Return the name of the OpenID provider; empty: there is none."""
+
+    async def begin_oidc(self, redirect: str) -> OidcBegin:
+        """Begin a sign-in at the OpenID provider, which sends the browser back to an address.
+
+        Raises:
+            Unreachable: the provider does not answer.
+        """
+
+    async def finish_oidc(self, begun: OidcBegin, redirect: str, code: str, address: str) -> str:
+        """Return a new session for whom the provider vouches for.
+
+        Raises:
+            Refused: what it says cannot be believed, or gives them no role here.
+            Unreachable: the provider does not answer.
+        """
+
     async def sign_out(self, session: str) -> None:
         """End a session."""
 
     def accounts(self) -> list[Account]:
-        """Return all local people."""
+        """Return all people."""
 
     async def put_account(self, name: str, role: Role, password: str | None, by: str) -> None:
-        """Add somebody, or change role or password.
+        """Add somebody, or change role or password; what they could do before ends at once.
 
         Raises:
             Refused: the password is too weak, or nobody would be admin any more.
@@ -83,3 +117,6 @@ class People(Protocol):
 
     def record(self, by: str, what: str, text: str, device: str = "") -> None:
         """Write a line into the audit log; bounded, for whatever anybody sends."""
+
+    def refused(self, by: str, text: str) -> None:
+        """Note in the audit log who was turned away at a door; bounded more narrowly."""

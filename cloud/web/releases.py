@@ -5,7 +5,6 @@ it can run it nowhere but on a machine that it is for.
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,12 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from cloud.adapters.repository import parse_name
+from cloud.core.people import Person, Role
 from cloud.core.published import Kept, RepositoryState
 from cloud.web import uploads
 from cloud.web.api import DENIED, PROBLEMS
 from cloud.web.downloads import FOREVER, Artifact
+from cloud.web.guard import BY_MAX, Doors, decides
 from cloud.web.rollout_ports import Rollouts
 from cloud.web.schemas import ReleaseView, RepositoryView, RoleView
 from contract.errors import Malformed, Unreachable
@@ -38,21 +39,23 @@ class Publication(Struct, frozen=True, forbid_unknown_fields=True):
     """What ``farfix release publish`` hands in: metadata files as they are, by name."""
 
     metadata: dict[str, str]
-    by: Annotated[str, Meta(min_length=1, max_length=80)] = "publisher"
-    """For the audit log."""
+    by: Annotated[str, Meta(max_length=BY_MAX)] = ""
+    """For the audit log; only with the gateway's own token."""
 
 
-def routes(desk: Rollouts, bearer: Callable[..., None], incoming: Path) -> APIRouter:
+def routes(desk: Rollouts, doors: Doors, incoming: Path) -> APIRouter:
     """Return the routes of releases.
 
     Args:
         desk: the service.
-        bearer: asks for the token.
+        doors: ask who it is.
         incoming: folder for uploads under way, on the disk where artifacts are kept.
     """
     router = APIRouter()
-    _reads(router, desk)
-    _writes(router, desk, bearer, incoming)
+    reads = APIRouter(dependencies=[Depends(doors.needs(Role.VIEWER))])
+    _reads(reads, desk)
+    router.include_router(reads)
+    _writes(router, desk, doors, incoming)
     _for_machines(router, desk)
     return router
 
@@ -78,13 +81,13 @@ def _reads(router: APIRouter, desk: Rollouts) -> None:
             )
         return _repository(state)
 
-
-def _writes(router: APIRouter, desk: Rollouts, bearer: Callable[..., None], incoming: Path) -> None:
-    slots = asyncio.Semaphore(UPLOADS_MAX)
-
     @router.head("/api/repository/targets/{path:path}", include_in_schema=False)
     async def has_artifact(path: TargetName) -> Response:
         return _artifact(desk, path)
+
+
+def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> None:
+    slots, engineer = asyncio.Semaphore(UPLOADS_MAX), doors.needs(Role.ENGINEER)
 
     @router.put(
         "/api/repository/targets/{path:path}",
@@ -94,7 +97,7 @@ def _writes(router: APIRouter, desk: Rollouts, bearer: Callable[..., None], inco
         description="The body is the file itself; the path is its name in the repository, such as "
         "`chiller/<sha256>.1.4.1.img`. It is given out once published metadata speaks of it. "
         "The same again changes nothing.",
-        dependencies=[Depends(bearer)],
+        dependencies=[Depends(engineer)],
         responses=PROBLEMS | DENIED,
         openapi_extra={"requestBody": {"content": {"application/octet-stream": {}}}},
     )
@@ -113,11 +116,12 @@ def _writes(router: APIRouter, desk: Rollouts, bearer: Callable[..., None], inco
         summary="Publish signed metadata",
         description='Takes `{"metadata": {"1.root.json": "...", ...}}` as `farfix release publish` '
         "sends it, checks it in TUF's client order, and takes all of it or nothing.",
-        dependencies=[Depends(bearer)],
         responses=PROBLEMS | DENIED,
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}}}},
     )
-    async def publish(request: Request) -> list[ReleaseView]:
+    async def publish(
+        request: Request, person: Annotated[Person, Depends(engineer)]
+    ) -> list[ReleaseView]:
         _busy(slots)
         async with slots:
             body = await uploads.body(request, METADATA_BYTES_MAX)
@@ -128,7 +132,8 @@ def _writes(router: APIRouter, desk: Rollouts, bearer: Callable[..., None], inco
                 raise Malformed(
                     f"not a publication as 'farfix release publish' sends it: {error}"
                 ) from error
-            return [view(kept) for kept in await desk.publish(metadata, asked.by)]
+            by = decides(person, asked.by)
+            return [view(kept) for kept in await desk.publish(metadata, by)]
 
 
 def _for_machines(router: APIRouter, desk: Rollouts) -> None:

@@ -6,12 +6,13 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from cloud.core.rollout_states import ROLLOUTS_MAX, Order, Person, UpdatePhase
+from cloud.core.people import Person, Role
+from cloud.core.rollout_states import ROLLOUTS_MAX, Order, UpdatePhase
 from cloud.web import rollout_views
 from cloud.web.api import DENIED, PROBLEMS, Decision, DeviceName
-from cloud.web.guard import RequestBody
+from cloud.web.guard import BY_MAX, Doors, RequestBody, decides
 from cloud.web.rollout_ports import RolloutAction, Rollouts
 from cloud.web.rollout_schemas import (
     AuditEntry,
@@ -27,19 +28,23 @@ from cloud.web.rollout_views import RolloutViews
 from contract.errors import Malformed
 
 T = TypeVar("T")
-Bearer = Callable[..., None]
+Door = Callable[..., Person]
 Number = Annotated[int, Path(ge=1, le=ROLLOUTS_MAX, examples=[7])]
 Before = Annotated[
     int | None, Query(ge=1, le=2**63 - 1, description="Only what is older than this number.")
 ]
-By = Annotated[str, Query(min_length=1, max_length=80, description="Who decides.")]
+By = Annotated[
+    str,
+    Query(max_length=BY_MAX, description="Who decides; only with the gateway's own token."),
+]
 
 
 class Creation(Struct, frozen=True, forbid_unknown_fields=True):
     """A rollout that somebody asks for."""
 
-    by: Person
     order: Order
+    by: Annotated[str, Meta(max_length=BY_MAX)] = ""
+    """Who asks; only with the gateway's own token, else whose token it is."""
 
 
 SUMMARIES: dict[RolloutAction, str] = {
@@ -51,15 +56,17 @@ SUMMARIES: dict[RolloutAction, str] = {
 }
 
 
-def routes(rollouts: Rollouts, bearer: Bearer) -> APIRouter:
+def routes(rollouts: Rollouts, doors: Doors) -> APIRouter:
     """Return the routes under ``/api``."""
+    views, engineer = RolloutViews(rollouts), doors.needs(Role.ENGINEER)
+    reads = APIRouter(dependencies=[Depends(doors.needs(Role.VIEWER))])
+    _reads(reads, views)
+    _audit(reads, views)
     router = APIRouter(prefix="/api", responses=PROBLEMS)
-    views = RolloutViews(rollouts)
-    _reads(router, views)
-    _writes(router, rollouts, views, bearer)
-    _audit(router, views)
-    _devices(router, rollouts, views, bearer)
-    _tokens(router, rollouts, views, bearer)
+    router.include_router(reads)
+    _writes(router, rollouts, views, engineer)
+    _devices(router, rollouts, views, engineer)
+    _tokens(router, rollouts, views, doors.needs(Role.ADMIN))
     return router
 
 
@@ -110,15 +117,21 @@ def _reads(router: APIRouter, views: RolloutViews) -> None:
             views.health(number), f"Rollout {number} has no machines to compare with each other."
         )
 
+    @router.get(
+        "/devices/{device}", tags=["devices"], summary="What is kept about a machine's updates"
+    )
+    def read_device(device: DeviceName) -> DeviceView:
+        return _device(views, device)
 
-def _writes(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: Bearer) -> None:
-    guarded = [Depends(bearer)]
 
+def _writes(router: APIRouter, rollouts: Rollouts, views: RolloutViews, engineer: Door) -> None:
     @router.post(
         "/rollouts/preview",
         tags=["rollouts"],
         summary="What a rollout would do, machine by machine; nothing is begun",
-        dependencies=guarded,  # it changes nothing, but is work for thousands of machines
+        dependencies=[
+            Depends(engineer)
+        ],  # it changes nothing, but is work for thousands of machines
         responses=DENIED,
         openapi_extra={"requestBody": _body(Order)},
     )
@@ -132,13 +145,14 @@ def _writes(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: 
         tags=["rollouts"],
         summary="Begin a rollout",
         description="Where the risk is high, a second person must approve it first.",
-        dependencies=guarded,
         responses=DENIED,
         openapi_extra={"requestBody": _body(Creation)},
     )
-    async def create(body: RequestBody) -> RolloutView:
+    async def create(
+        body: RequestBody, person: Annotated[Person, Depends(engineer)]
+    ) -> RolloutView:
         asked = _decode(body, Creation)
-        made = await rollouts.create(asked.order, asked.by)
+        made = await rollouts.create(asked.order, decides(person, asked.by))
         return await asyncio.to_thread(_rollout, views, made.number)
 
     for action, summary in SUMMARIES.items():
@@ -146,18 +160,21 @@ def _writes(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: 
             f"/rollouts/{{number}}/{action}",
             tags=["rollouts"],
             summary=summary,
-            dependencies=guarded,
             responses=DENIED,
         )
-        route(_decide(rollouts, views, action))
+        route(_decide(rollouts, views, action, engineer))
 
 
 def _decide(
-    rollouts: Rollouts, views: RolloutViews, action: RolloutAction
+    rollouts: Rollouts, views: RolloutViews, action: RolloutAction, engineer: Door
 ) -> Callable[..., object]:
-    async def decide(number: Number, decision: Annotated[Decision, Body()]) -> RolloutView:
+    async def decide(
+        number: Number,
+        decision: Annotated[Decision, Body()],
+        person: Annotated[Person, Depends(engineer)],
+    ) -> RolloutView:
         await asyncio.to_thread(_rollout, views, number)
-        await rollouts.decide(number, action, decision.by, decision.why)
+        await rollouts.decide(number, action, decides(person, decision.by), decision.why)
         return await asyncio.to_thread(_rollout, views, number)
 
     return decide
@@ -181,53 +198,53 @@ def _device(views: RolloutViews, device: str) -> DeviceView:
     )
 
 
-def _devices(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: Bearer) -> None:
-    @router.get(
-        "/devices/{device}", tags=["devices"], summary="What is kept about a machine's updates"
-    )
-    def read_device(device: DeviceName) -> DeviceView:
-        return _device(views, device)
-
+def _devices(router: APIRouter, rollouts: Rollouts, views: RolloutViews, engineer: Door) -> None:
     @router.post(
         "/devices/{device}/release",
         tags=["devices"],
         summary="Let a machine out of quarantine, to take part in rollouts again",
-        dependencies=[Depends(bearer)],
         responses=DENIED,
     )
-    async def release(device: DeviceName, decision: Annotated[Decision, Body()]) -> DeviceView:
+    async def release(
+        device: DeviceName,
+        decision: Annotated[Decision, Body()],
+        person: Annotated[Person, Depends(engineer)],
+    ) -> DeviceView:
         await asyncio.to_thread(_device, views, device)
-        await rollouts.release_from_quarantine(device, decision.by)
+        await rollouts.release_from_quarantine(device, decides(person, decision.by))
         return await asyncio.to_thread(_device, views, device)
 
 
-def _tokens(router: APIRouter, rollouts: Rollouts, views: RolloutViews, bearer: Bearer) -> None:
-    guarded = [Depends(bearer)]
-
+def _tokens(router: APIRouter, rollouts: Rollouts, views: RolloutViews, admin: Door) -> None:
     @router.post(
         "/devices/{device}/token",
         status_code=201,
         tags=["devices"],
         summary="Make the machine's DDI token, in place of an older one",
         description="The answer is the only place where it is ever shown.",
-        dependencies=guarded,
         responses=DENIED,
     )
-    async def issue_token(device: DeviceName, decision: Annotated[Decision, Body()]) -> TokenView:
+    async def issue_token(
+        device: DeviceName,
+        decision: Annotated[Decision, Body()],
+        person: Annotated[Person, Depends(admin)],
+    ) -> TokenView:
         await asyncio.to_thread(_device, views, device)
-        return TokenView(device=device, token=await rollouts.issue_token(device, decision.by))
+        token = await rollouts.issue_token(device, decides(person, decision.by))
+        return TokenView(device=device, token=token)
 
     @router.delete(
         "/devices/{device}/token",
         status_code=204,
         tags=["devices"],
         summary="Cut the machine off",
-        dependencies=guarded,
         responses=DENIED,
     )
-    async def revoke_token(device: DeviceName, by: By) -> None:
+    async def revoke_token(
+        device: DeviceName, person: Annotated[Person, Depends(admin)], by: By = ""
+    ) -> None:
         await asyncio.to_thread(_device, views, device)
-        await rollouts.revoke_token(device, by)
+        await rollouts.revoke_token(device, decides(person, by))
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

@@ -3,7 +3,8 @@
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import httpx
@@ -12,15 +13,18 @@ import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from cloud.config import Config
+from cloud.core.people import Role
 from cloud.service.customers import Customers
 from cloud.service.hooks import Hooks
 from cloud.service.people import People
 from cloud.service.value import Value
 from cloud.web.app import create_api, create_app
 from cloud.web.faces import Faces
+from cloud.web.people_ports import COOKIE
 from tests.web import fixture_rollouts, fixture_world
 from tests.web.fixture_browser import DESKTOP, Visit
 from tests.web.fixture_ddi import MemoryDesk
+from tests.web.fixture_people import Crowd
 from tests.web.fixture_rollouts import MemoryRollouts
 from tests.web.fixture_world import WorldDesk
 
@@ -72,6 +76,26 @@ async def api(faces: Faces, config: Config) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture
+async def api_as(
+    faces: Faces, config: Config
+) -> AsyncIterator[Callable[[Role], Awaitable[httpx.AsyncClient]]]:
+    """The same API with the token of a system that has a role."""
+    assert isinstance(faces.people, People)
+    app, crowd = create_api(faces, TOKEN, config), Crowd(faces.people)
+    async with AsyncExitStack() as stack:
+
+        async def made(role: Role) -> httpx.AsyncClient:
+            client = httpx.AsyncClient(
+                transport=httpx.ASGITransport(app),
+                base_url="http://gateway",
+                headers={"Authorization": f"Bearer {await crowd.token(role)}"},
+            )
+            return await stack.enter_async_context(client)
+
+        yield made
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDesk]:
     """The lively world, for the browser."""
@@ -87,13 +111,24 @@ def rollouts() -> MemoryRollouts:
 
 
 @pytest.fixture(scope="session")
-def address(
+def gateway_faces(
     world: WorldDesk, rollouts: MemoryRollouts, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+) -> Faces:
+    """The service behind the browser's pages."""
+    return faces_over(world, rollouts, tmp_path_factory.mktemp("gateway"))
+
+
+@pytest.fixture(scope="session")
+def crowd(gateway_faces: Faces) -> Crowd:
+    """Who may sign in at the browser's pages."""
+    assert isinstance(gateway_faces.people, People)
+    return Crowd(gateway_faces.people)
+
+
+@pytest.fixture(scope="session")
+def address(gateway_faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server with the whole application; the console's pages are one per process."""
-    folder = tmp_path_factory.mktemp("gateway")
-    faces = faces_over(world, rollouts, folder)
-    app = create_app(faces, "token", Config(data_dir=folder))
+    app = create_app(gateway_faces, TOKEN, Config(data_dir=tmp_path_factory.mktemp("web")))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -118,9 +153,26 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
-    visit = Visit(context.new_page(), address)
-    yield visit
-    visit.check()
-    context.close()
+def visit_as(
+    browser: Browser, address: str, crowd: Crowd
+) -> Iterator[Callable[[Role | None], Visit]]:
+    """A tab in which somebody with a role is signed in; None: nobody."""
+    with ExitStack() as stack:
+
+        def made(role: Role | None) -> Visit:
+            context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
+            stack.callback(context.close)
+            if role is not None:
+                cookie = {"name": COOKIE, "value": crowd.session(role), "url": address}
+                context.add_cookies([cookie])  # type: ignore[list-item]  # as documented
+            visit = Visit(context.new_page(), address)
+            stack.callback(visit.check)
+            return visit
+
+        yield made
+
+
+@pytest.fixture
+def visit(visit_as: Callable[[Role | None], Visit]) -> Visit:
+    """A tab in which an admin is signed in."""
+    return visit_as(Role.ADMIN)

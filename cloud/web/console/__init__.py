@@ -14,7 +14,6 @@ from cloud.web.console import (
     rollout,
     rollout_new,
     rollouts,
-    sign_in,
     tickets,
     value,
     viewer,
@@ -44,5 +43,5 @@ def install(faces: Faces) -> None:
     rollout_new.install(desk, service)  # before the page whose address takes any number
     rollout.install(desk, of_rollouts, service)
     audit.install(desk, of_rollouts)
-    for other in (accounts, customers, endpoints, playbooks, sign_in, value):
+    for other in (accounts, customers, endpoints, playbooks, value):
         other.install(faces)

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from nicegui import context
-
 from cloud.web import words
 from cloud.web.console import viewer
 
@@ -21,7 +19,7 @@ LANGUAGES = {"en": "English", "zh": "中文"}
 
 def language() -> str:
     """Return the language of who looks at the page under work; outside of one, English."""
-    return viewer.person().language if context.slot_stack else "en"
+    return viewer.language()
 
 
 def t(text: str, **values: object) -> str:
@@ -38,6 +36,11 @@ def t(text: str, **values: object) -> str:
 def told(text: str) -> str:
     """Return a text that is known only at run time; without an entry it stays as it is."""
     return chinese().get(text, text) if language() == "zh" else text
+
+
+def template(text: str) -> str:
+    """Return a text in the reader's language for a browser, which fills its values in itself."""
+    return told(text)
 
 
 def later(text: str) -> str:

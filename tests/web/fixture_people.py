@@ -1,0 +1,39 @@
+"""People for the web's tests: one of each role, and tokens of other systems."""
+
+import asyncio
+
+from cloud.core.people import LADDER, Role
+from cloud.service.people import People
+
+PASSWORD = "seven blue pumps in a row"
+GATEWAY_TOKEN = "a-test-token"
+
+
+class Crowd:
+    """One person per role, named like it; sessions and tokens are made when they are wanted."""
+
+    def __init__(self, people: People) -> None:
+        self.people = people
+        self._sessions: dict[Role, str] = {}
+        self._tokens: dict[Role, str] = {}
+
+    def session(self, role: Role) -> str:
+        """Return the session cookie of somebody with a role."""
+        if role not in self._sessions:
+            self._sessions[role] = asyncio.run(self._signed_in(role))
+        return self._sessions[role]
+
+    async def _signed_in(self, role: Role) -> str:
+        assert role in LADDER, f"{role} is for tokens"
+        if all(a.person.role is not Role.ADMIN for a in self.people.accounts()):
+            await self.people.put_account("admin", Role.ADMIN, PASSWORD, "test")
+        if all(a.person.name != role.value for a in self.people.accounts()):
+            await self.people.put_account(role.value, role, PASSWORD, "test")
+        return await self.people.open(role.value, "in a test")
+
+    async def token(self, role: Role) -> str:
+        """Return a token with a role; its name is ``ROLE-system``."""
+        if role not in self._tokens:
+            token = await self.people.issue_token(f"{role.value}-system", role, "test")
+            self._tokens[role] = token
+        return self._tokens[role]
