@@ -8,7 +8,7 @@ House rules of the core:
 - ``TABLE`` says which event means something in which phase, which rule handles it and where the
   rule may lead. An event that is not in the table changes nothing; that is decided in `step` and
   nowhere else. A rule that leads elsewhere than the table says is a bug and fails at once.
-- Every way ends: recovered, cleared by itself, dismissed, or exactly one ticket.
+- Every way ends: recovered, cleared by itself, dismissed, or with a ticket; one is open at a time.
 - Recovery needs positive evidence, measured after the remedy, for a dwell time. Silence is
   neither failure nor success. An old answer or old evidence changes nothing.
 
@@ -23,9 +23,11 @@ from typing import TypeVar
 
 import msgspec
 
-from cloud.core import levels, rules
+from cloud.core import alerts, levels, returns, rules, visits, wishes
 from cloud.core.course import Course, Picture
 from cloud.core.events import (
+    Alerted,
+    AlertEnded,
     Announce,
     Approved,
     CommandFinished,
@@ -37,13 +39,18 @@ from cloud.core.events import (
     Evidence,
     Note,
     OpenTicket,
+    PauseAsked,
     Rejected,
     ReportReceived,
+    ResumeAsked,
     SaveLabel,
     SendCommand,
     Tick,
     Topic,
+    TryAsked,
+    VisitUpdated,
 )
+from cloud.core.evidence import NS
 from cloud.core.moves import Outcome, outlook, unsafe
 from cloud.core.states import (
     REMOTE,
@@ -57,12 +64,15 @@ from cloud.core.states import (
     Step,
     Timing,
 )
+from cloud.core.wording import span
 from contract.errors import Malformed
 
 __all__ = [
     "REMOTE",
     "TABLE",
     "TERMINAL",
+    "AlertEnded",
+    "Alerted",
     "Announce",
     "Approved",
     "Attempt",
@@ -79,11 +89,13 @@ __all__ = [
     "Mode",
     "Note",
     "OpenTicket",
+    "PauseAsked",
     "Phase",
     "Picture",
     "Plan",
     "Rejected",
     "ReportReceived",
+    "ResumeAsked",
     "Rule",
     "SaveLabel",
     "SendCommand",
@@ -91,11 +103,14 @@ __all__ = [
     "Tick",
     "Timing",
     "Topic",
+    "TryAsked",
+    "VisitUpdated",
     "decode_case",
     "decode_event",
     "encode_case",
     "encode_event",
     "open_case",
+    "reopen",
     "step",
 ]
 
@@ -122,10 +137,27 @@ def _on(
 
 
 P = Phase
-_PEOPLE = (
-    _on(EscalationAsked, rules.ask_visit, P.DISPATCHED),
-    _on(Dismissed, rules.dismiss, P.DISMISSED),
+_OPEN = (
+    _on(PauseAsked, wishes.pause),
+    _on(ResumeAsked, wishes.resume),
+    _on(Alerted, alerts.noted),
 )
+"""What means the same as long as anything can happen."""
+_REMOTE = (
+    *_OPEN,
+    _on(EscalationAsked, visits.ask_visit, P.DISPATCHED),
+    _on(Dismissed, visits.dismiss, P.DISMISSED),
+    _on(AlertEnded, alerts.ended, P.SELF_CLEARED, P.RECOVERED),
+)
+"""What means the same in every phase before dispatch."""
+_TRY = _on(TryAsked, wishes.try_next, P.HOLDING)
+
+
+def _time(
+    handler: Callable[[Case, Tick, int], Outcome], *to: Phase
+) -> tuple[type[msgspec.Struct], Rule]:
+    return _on(Tick, wishes.awake(handler), *to)
+
 
 TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
     {
@@ -133,52 +165,62 @@ TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
             [
                 _on(Evidence, rules.watch, P.SELF_CLEARED),
                 _on(Diagnosed, rules.sharpen, P.DISPATCHED),
-                _on(Tick, rules.observed, P.AWAITING_APPROVAL, P.HOLDING, P.FIXING, P.DISPATCHED),
+                _time(rules.observed, P.AWAITING_APPROVAL, P.HOLDING, P.FIXING, P.DISPATCHED),
                 _on(Approved, rules.approve, P.HOLDING),
                 _on(Rejected, rules.reject, P.DISPATCHED),
-                *_PEOPLE,
+                _TRY,
+                *_REMOTE,
             ]
         ),
         P.AWAITING_APPROVAL: dict(
             [
                 _on(Evidence, rules.watch, P.SELF_CLEARED, P.RECOVERED),
                 _on(Diagnosed, rules.sharpen, P.HOLDING, P.DISPATCHED),
-                _on(Tick, rules.wait, P.DISPATCHED),
+                _time(rules.wait, P.DISPATCHED),
                 _on(Approved, rules.approve, P.HOLDING),
                 _on(Rejected, rules.reject, P.HOLDING, P.DISPATCHED),
-                *_PEOPLE,
+                _TRY,
+                *_REMOTE,
             ]
         ),
         P.HOLDING: dict(
             [
                 _on(Evidence, rules.watch, P.SELF_CLEARED, P.RECOVERED),
                 _on(Diagnosed, rules.sharpen, P.DISPATCHED),
-                _on(Tick, rules.release, P.AWAITING_APPROVAL, P.FIXING, P.DISPATCHED),
+                _time(rules.release, P.AWAITING_APPROVAL, P.FIXING, P.DISPATCHED),
                 _on(Approved, rules.approve),
                 _on(Rejected, rules.reject, P.DISPATCHED),
-                *_PEOPLE,
+                _TRY,
+                *_REMOTE,
             ]
         ),
         P.FIXING: dict(
             [
                 _on(Evidence, rules.keep),
                 _on(CommandFinished, rules.answer, P.VERIFYING, P.HOLDING, P.DISPATCHED),
-                _on(Tick, rules.expire, P.VERIFYING, P.DISPATCHED),
-                *_PEOPLE,
+                _time(rules.expire, P.VERIFYING, P.DISPATCHED),
+                *_REMOTE,
             ]
         ),
         P.VERIFYING: dict(
             [
                 _on(Evidence, rules.verify, P.RECOVERED, P.SELF_CLEARED),
                 _on(CommandFinished, rules.answer, P.HOLDING, P.DISPATCHED),
-                _on(Tick, rules.judge, P.RECOVERED, P.SELF_CLEARED, P.HOLDING, P.DISPATCHED),
-                *_PEOPLE,
+                _time(rules.judge, P.RECOVERED, P.SELF_CLEARED, P.HOLDING, P.DISPATCHED),
+                _TRY,
+                *_REMOTE,
             ]
         ),
         P.DISPATCHED: dict(
             [
-                _on(Evidence, rules.follow),
-                _on(ReportReceived, rules.close, P.CLOSED),
+                _on(Evidence, visits.follow, P.WITHDRAWN),
+                _time(wishes.stand),
+                _on(VisitUpdated, visits.hear, P.WITHDRAWN),
+                _on(ReportReceived, visits.close, P.CLOSED),
+                _on(EscalationAsked, visits.ask_again),
+                _on(Dismissed, visits.dismiss_cancelled, P.DISMISSED),
+                _on(AlertEnded, alerts.ended, P.WITHDRAWN),
+                *_OPEN,
             ]
         ),
         **{phase: {} for phase in TERMINAL},
@@ -196,8 +238,22 @@ def open_case(
     diagnosis: Diagnosis,
     plan: Plan,
     now_ns: int,
+    alert: str = "",
+    alert_ns: int = 0,
 ) -> Outcome:
-    """Begin a case: observe the machine, or send a person at once if it is dangerous."""
+    """Begin a case: observe the machine, or send a person at once if it is dangerous.
+
+    Args:
+        case_id: must be new.
+        device: the machine.
+        site: where it is.
+        machine_type: what it is.
+        diagnosis: what is believed to be wrong.
+        plan: what to try about it.
+        now_ns: plant time.
+        alert: id of another system's alert, if that is why.
+        alert_ns: when that alert began.
+    """
     case = Case(
         case_id=case_id,
         device=device,
@@ -207,15 +263,41 @@ def open_case(
         opened_ns=now_ns,
         entered_ns=now_ns,
         plan=plan,
+        alert=alert,
+        alert_ns=alert_ns,
         **msgspec.structs.asdict(diagnosis),
     )
-    announce = Announce(key=f"{case_id}/announce/0")
-    found = f"Fault detected: {case.title} (severity {case.severity.value})."
+    who = "Reported by another system" if alert else "Fault detected"
+    return _begun(case, f"{who}: {case.title} (severity {case.severity.value}).", now_ns)
+
+
+def reopen(
+    case: Case,
+    diagnosis: Diagnosis,
+    plan: Plan,
+    now_ns: int,
+    *,
+    alert: str = "",
+    alert_ns: int = 0,
+) -> Outcome:
+    """Begin an ended case anew, because its fault is back (see `cloud.core.returns.of`).
+
+    Whatever it was credited with did not last: it is not tried again.
+    """
+    ago = span((now_ns - (case.ended_ns or case.opened_ns)) / NS)
+    back = returns.again(case, diagnosis, plan, now_ns)
+    back = msgspec.structs.replace(back, alert=alert, alert_ns=alert_ns)
+    said = f"The fault is back {ago} after the case had ended ({case.phase.value}): {back.title}."
+    return _begun(back, said, now_ns)
+
+
+def _begun(case: Case, said: str, now_ns: int) -> Outcome:
+    announce = Announce(key=f"{case.case_id}/announce/{case.changes}")
     seen = Picture(at_ns=now_ns, deviations=case.deviations)
     if case.safety:
         moved, effects = unsafe(case, now_ns)
-        return moved, (announce, Note(Topic.FAULT, found, seen), *effects)
-    return case, (announce, Note(Topic.FAULT, f"{found} {outlook(plan)}", seen))
+        return moved, (announce, Note(Topic.FAULT, said, seen), *effects)
+    return case, (announce, Note(Topic.FAULT, f"{said} {outlook(case.plan)}", seen))
 
 
 def step(case: Case, event: Event, now_ns: int) -> Outcome:

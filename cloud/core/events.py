@@ -100,6 +100,14 @@ class ResumeAsked(Struct, frozen=True, tag=True):
     by: str
 
 
+class Alerted(Struct, frozen=True, tag=True):
+    """Another system reports something about the machine while the case is open."""
+
+    id: str
+    text: str
+    at_ns: int
+
+
 class AlertEnded(Struct, frozen=True, tag=True):
     """The system that reported the fault says that it is over."""
 
@@ -130,6 +138,7 @@ Event = (
     | TryAsked
     | PauseAsked
     | ResumeAsked
+    | Alerted
     | AlertEnded
     | VisitUpdated
     | ReportReceived

@@ -36,7 +36,7 @@ def view(
         Tried(attempt.step.remedy, attempt.step.fault, attempt.sent_ns)
         for other in [*others, case]
         if other.device == case.device
-        for attempt in other.attempts
+        for attempt in [*other.earlier, *other.attempts]
         if attempt.reply in MAY_HAVE_ACTED and attempt.sent_ns > day_ns
     ]
     return Fleet(

@@ -22,13 +22,18 @@ from cloud.core.states import (
     Proof,
     Reply,
     Step,
+    Visit,
 )
 from cloud.core.wording import listed, moment, span
-from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN
+from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, REPORTED, UNKNOWN
 from contract.tickets import EscalationReason, Label
 
 Outcome = tuple[Case, tuple[Effect, ...]]
 
+DEAF = (FIRMWARE_UNCLEAR, REPORTED)
+"""Faults that telemetry alone neither confirms nor ends."""
+PAUSED = "paused"
+"""The rule that holds remedies back while the customer asked to wait."""
 EXPIRY_MIN_S = 60.0
 """A command with less time than this before its expiry is not worth sending."""
 
@@ -41,7 +46,9 @@ def enter(case: Case, phase: Phase, note: Note, now_ns: int, **changes: object) 
 
 
 def escalate(case: Case, reason: EscalationReason, detail: str, now_ns: int) -> Outcome:
-    """Open the case's one ticket; nothing is tried remotely any more."""
+    """Open a ticket, the case's only open one; nothing is tried remotely any more."""
+    number = case.tickets + 1
+    key = case.case_id if number == 1 else f"{case.case_id}~{number}"
     said = f"Sends a technician, due by {moment(case.plan.due_ns)}: {detail}{in_flight(case)}"
     moved, effects = enter(
         case,
@@ -49,9 +56,10 @@ def escalate(case: Case, reason: EscalationReason, detail: str, now_ns: int) -> 
         Note(Topic.TICKET, said),
         now_ns,
         escalation=Escalation(reason=reason, detail=detail, at_ns=now_ns),
+        visit=Visit(key=key, at_ns=now_ns),
+        tickets=number,
     )
-    ticket = OpenTicket(key=f"{case.case_id}/ticket", reason=reason, detail=detail)
-    return moved, (ticket, *effects)
+    return moved, (OpenTicket(key=f"{key}/ticket", reason=reason, detail=detail), *effects)
 
 
 def unsafe(case: Case, now_ns: int) -> Outcome:
@@ -81,7 +89,7 @@ def in_flight(case: Case) -> str:
 
 def overdue(case: Case, now_ns: int) -> Outcome | None:
     """Send a person when only a visit that starts now can still keep the promise."""
-    if now_ns < case.plan.escalate_at_ns:
+    if case.paused_ns is not None or now_ns < case.plan.escalate_at_ns:
         return None
     detail = (
         f"The machine must run again by {moment(case.plan.due_ns)}; "
@@ -111,17 +119,20 @@ def exhausted(case: Case, now_ns: int) -> Outcome:
 def next_remedy(case: Case, note: Note, now_ns: int) -> Outcome:
     """Leave the present remedy behind and hold the next one, if there is one."""
     phase = Phase.OBSERVING if case.phase is Phase.OBSERVING else Phase.HOLDING
-    left = {"next_step": case.next_step + 1, "step_approved": False, "held_by": ""}
+    left = {"next_step": case.next_step + 1, "step_approved": False, "held_by": "", "asked": ""}
     return enter(case, phase, note, now_ns, **left)
 
 
 def decide(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
     """Send the next remedy if everything allows it; else wait, ask, skip or give up.
 
-    A machine on its way back is not disturbed.
+    A machine on its way back is not disturbed, nor a customer who asked to wait.
     """
     if now_ns < case.not_before_ns or promising(case.seen, now_ns, case.plan.timing.dwell_s):
         return case, ()
+    if case.paused_ns is not None:
+        why = "the customer asked to wait"
+        return _hold(case, Verdict(Permission.WAIT, PAUSED, why), now_ns)
     alone = untouched(fleet)
     if alone.permission is Permission.WAIT:
         return _hold(case, alone, now_ns)
@@ -148,7 +159,7 @@ def _give_up(case: Case, now_ns: int) -> Outcome:
     """Send a person to a machine that is seen sick; wait for a silent one for a while."""
     timing = case.plan.timing
     waited = now_ns >= case.entered_ns + int((timing.observe_s + timing.silence_limit_s) * NS)
-    blind = case.fault in (NO_DATA, FIRMWARE_UNCLEAR)  # no evidence will come
+    blind = case.fault in (NO_DATA, *DEAF) or case.untold  # no evidence will come
     if blind or waited or sick(case.seen, now_ns, timing.dwell_s):
         return exhausted(case, now_ns)
     return case, ()
@@ -200,7 +211,7 @@ def _hold(case: Case, verdict: Verdict, now_ns: int) -> Outcome:
 
 
 def _send(case: Case, step: Step, now_ns: int) -> Outcome:
-    number = len(case.attempts) + 1
+    number = case.sent + 1
     expires_ns = min(now_ns + int(case.plan.timing.command_expiry_s * NS), _latest_ns(case, step))
     attempt = Attempt(
         command_id=f"{case.case_id}.{number}",
@@ -228,7 +239,9 @@ def _send(case: Case, step: Step, now_ns: int) -> Outcome:
         Note(Topic.COMMAND, said, case.picture),
         now_ns,
         attempts=[*case.attempts, attempt],
+        sent=number,
         held_by="",
+        asked="",
     )
     return moved, (command, *effects)
 
@@ -286,11 +299,12 @@ def _credit(case: Case, last: Attempt, now_ns: int) -> Outcome:
 
 
 def label(case: Case, fault: str, to_ns: int, source: str) -> SaveLabel:
-    """Make the case's label: what it was, in which window."""
+    """Make the label of the case's present life: what it was, in which window."""
+    life = f"{case.case_id}+{case.reopened}" if case.reopened else case.case_id
     return SaveLabel(
-        key=f"{case.case_id}/label",
+        key=f"{life}/label",
         label=Label(
-            case=case.case_id,
+            case=life,
             device=case.device,
             machine_type=case.machine_type,
             fault=fault,

@@ -12,23 +12,19 @@ from cloud.core.events import (
     Approved,
     CommandFinished,
     Diagnosed,
-    Dismissed,
-    EscalationAsked,
     Evidence,
     Note,
     Rejected,
-    ReportReceived,
     Tick,
     Topic,
 )
 from cloud.core.evidence import NS, Streak
 from cloud.core.moves import (
+    DEAF,
     Outcome,
     decide,
     enter,
     escalate,
-    in_flight,
-    label,
     next_remedy,
     outlook,
     overdue,
@@ -37,8 +33,8 @@ from cloud.core.moves import (
     with_attempt,
 )
 from cloud.core.states import ACTED, Case, Mode, Phase, Proof, Reply, Step
-from cloud.core.wording import moment, span
-from contract.tickets import EscalationReason, Finding
+from cloud.core.wording import span
+from contract.tickets import EscalationReason
 
 AHEAD_MAX_NS = 300 * NS
 """A measurement from further in the future is not believed."""
@@ -51,7 +47,7 @@ SHARPENED_MAX = 20
 
 def watch(case: Case, event: Evidence, now_ns: int) -> Outcome:
     """Nothing is under way: a healthy run ends the case."""
-    case, fresh = _see(case, event, now_ns)
+    case, fresh = see(case, event, now_ns)
     timing = case.plan.timing
     if fresh and evidence.proven(case.seen, timing.dwell_s, timing.min_samples):
         return recover(case, now_ns)
@@ -60,12 +56,12 @@ def watch(case: Case, event: Evidence, now_ns: int) -> Outcome:
 
 def keep(case: Case, event: Evidence, now_ns: int) -> Outcome:
     """A command is out: remember what is seen; it is judged when the command has ended."""
-    return _see(case, event, now_ns)[0], ()
+    return see(case, event, now_ns)[0], ()
 
 
 def verify(case: Case, event: Evidence, now_ns: int) -> Outcome:
     """After a remedy only what was measured after it has settled counts."""
-    case, fresh = _see(case, event, now_ns)
+    case, fresh = see(case, event, now_ns)
     if not fresh or event.measured_ns <= _counts_from_ns(case):
         return case, ()
     timing = case.plan.timing
@@ -76,25 +72,13 @@ def verify(case: Case, event: Evidence, now_ns: int) -> Outcome:
     return case, ()
 
 
-def follow(case: Case, event: Evidence, now_ns: int) -> Outcome:
-    """People are on their way: tell them what the machine does meanwhile; the visit stands."""
-    case, fresh = _see(case, event, now_ns)
-    timing = case.plan.timing
-    well = evidence.proven(case.seen, timing.dwell_s, timing.min_samples)
-    if not fresh or well == (case.recovered_since_ns is not None):
-        return case, ()
-    if well:
-        since_ns = case.seen.since_ns
-        said = f"The machine has been healthy since {moment(since_ns)}; the visit stands."
-    elif case.seen.healthy:
-        return case, ()  # a gap in the run is no relapse
-    else:
-        since_ns, said = None, "The machine shows the fault again."
-    return structs.replace(case, recovered_since_ns=since_ns), (Note(Topic.EVIDENCE, said),)
+def see(case: Case, event: Evidence, now_ns: int) -> tuple[Case, bool]:
+    """Take evidence in, if it is newer than all before it and than the case.
 
-
-def _see(case: Case, event: Evidence, now_ns: int) -> tuple[Case, bool]:
-    """Take evidence in, if it is newer than all before it and than the case."""
+    What telemetry cannot tell of is neither proven nor ended by it.
+    """
+    if case.fault in DEAF or (event.healthy and case.untold):
+        return case, False
     newest_ns = max(case.opened_ns, case.seen.last_ns)
     if not newest_ns < event.measured_ns <= now_ns + AHEAD_MAX_NS:
         return case, False
@@ -162,9 +146,10 @@ def judge(case: Case, event: Tick, now_ns: int) -> Outcome:
     if now_ns < end_ns:
         return case, ()
     recent = case.proof.last_ns >= end_ns - int(timing.dwell_s * NS)
-    if case.proof.healthy is False and recent:
+    if case.untold or (case.proof.healthy is False and recent):
         case = with_attempt(case, proof=Proof.NOT_RECOVERED)
-        said = f"'{attempt.step.title}' did not help: fresh evidence still shows the fault."
+        shows = "the alert still stands" if case.untold else "fresh evidence still shows the fault"
+        said = f"'{attempt.step.title}' did not help: {shows}."
         said += course.told(attempt.course, attempt.executed_ns)
         return next_remedy(case, Note(Topic.EVIDENCE, said, case.picture), now_ns)
     if now_ns < end_ns + int(timing.silence_limit_s * NS):
@@ -247,6 +232,8 @@ def sharpen(case: Case, event: Diagnosed, now_ns: int) -> Outcome:
     believed = structs.replace(case, **structs.asdict(found))
     if found.safety:
         return unsafe(believed, now_ns)
+    if case.asked:
+        return case, ()
     steps = _left(case, offered.steps)
     if found.fault == case.fault and steps == _left(case, case.plan.steps):
         return structs.replace(believed, plan=case.plan), ()
@@ -270,7 +257,7 @@ def sharpen(case: Case, event: Diagnosed, now_ns: int) -> Outcome:
 
 
 def _left(case: Case, steps: list[Step]) -> list[Step]:
-    return [step for step in steps if step.remedy not in case.rejected]
+    return [step for step in steps if step.remedy not in (*case.rejected, *case.spent)]
 
 
 # People.
@@ -297,29 +284,3 @@ def reject(case: Case, event: Rejected, now_ns: int) -> Outcome:
     note = Note(Topic.PERSON, f"{event.by} turned down '{case.step.title}'{why}.")
     case = structs.replace(case, rejected=[*case.rejected, case.step.remedy])
     return next_remedy(case, note, now_ns)
-
-
-def ask_visit(case: Case, event: EscalationAsked, now_ns: int) -> Outcome:
-    """A person wants a visit, and gets it."""
-    why = f": {event.why}" if event.why else ""
-    detail = f"{event.by} asked for a visit{why}."
-    return escalate(case, EscalationReason.CUSTOMER_REQUEST, detail, now_ns)
-
-
-def dismiss(case: Case, event: Dismissed, now_ns: int) -> Outcome:
-    """A wrong alarm ends the case and teaches the models."""
-    why = f": {event.why}" if event.why else ""
-    note = Note(Topic.PERSON, f"{event.by} called it a wrong alarm{why}.{in_flight(case)}")
-    moved, effects = enter(case, Phase.DISMISSED, note, now_ns, ended_ns=now_ns)
-    return moved, (*effects, label(case, Finding.NO_FAULT_FOUND, now_ns, "dismissed"))
-
-
-def close(case: Case, event: ReportReceived, now_ns: int) -> Outcome:
-    """The technician's word closes the case and becomes a label."""
-    report = event.report
-    who = report.technician or "The technician"
-    state = "resolved" if report.resolved else "not resolved"
-    note = Note(Topic.END, f"{who} reported {report.finding}, {state}. {report.notes}".strip())
-    moved, effects = enter(case, Phase.CLOSED, note, now_ns, ended_ns=now_ns, report=report)
-    to_ns = case.recovered_since_ns or now_ns
-    return moved, (*effects, label(moved, report.finding, to_ns, "closing_report"))

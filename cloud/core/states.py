@@ -102,6 +102,8 @@ class Timing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """After a remedy, silence is waited out for so long beyond the time for verification."""
     attempts_max: Small = 3
     """Remedies in one plan."""
+    withdraw_dwell_s: Seconds = 1800.0
+    """A machine that is healthy for so long calls its visit off, as long as nobody has left."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -230,11 +232,15 @@ class Visit(Struct, frozen=True, kw_only=True):
     """The ticket's."""
     state: VisitState = VisitState.ORDERED
     at_ns: int = 0
-    """When it became so."""
+    """When it became so; at the dispatch system, once that has said something."""
     expected_ns: int | None = None
     technician: str = ""
+    left: bool = False
+    """Somebody has set out, by whatever word and in whatever order it came."""
     seen: list[str] = []
     """Ids of the newest updates, so that none acts twice."""
+    words: int = 0
+    """Updates so far."""
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -265,11 +271,17 @@ class Case(Struct, frozen=True, kw_only=True):
     step_approved: bool = False
     rejected: list[str] = []
     """Remedies that a person turned down; a sharper diagnosis does not bring them back."""
+    spent: list[str] = []
+    """Remedies whose cure did not last; they are not planned again."""
+    asked: str = ""
+    """The remedy that a person wants tried next; a sharper diagnosis does not replace it."""
     not_before_ns: int = 0
     """No command before this time: a device that could not be reached gets a pause."""
     held_by: str = ""
     """The limit that holds the next remedy, so that the timeline says it once."""
     attempts: list[Attempt] = []
+    sent: int = 0
+    """Commands so far, those from before it was reopened among them."""
     seen: Streak = Streak()
     """All evidence since opening."""
     picture: Picture = Picture()
@@ -292,7 +304,13 @@ class Case(Struct, frozen=True, kw_only=True):
     first_opened_ns: int = 0
     """When it was opened the first time, if it was reopened."""
     earlier: list[Attempt] = []
-    """Attempts from before it was reopened."""
+    """Attempts from before it was reopened, the newest."""
+    alert: str = ""
+    """Id of another system's alert that opened it."""
+    alert_ns: int = 0
+    """When that alert began."""
+    alerts: list[str] = []
+    """Other alerts about the machine that its timeline tells of."""
     paused_ns: int | None = None
     """The promise's clock stands still since, because the customer asked to wait."""
     paused_until_ns: int | None = None
@@ -308,6 +326,11 @@ class Case(Struct, frozen=True, kw_only=True):
     def attempt(self) -> Attempt:
         """The latest attempt; only while fixing or verifying is there sure to be one."""
         return self.attempts[-1]
+
+    @property
+    def untold(self) -> bool:
+        """Whether only an alert tells of the fault: telemetry has not shown it."""
+        return bool(self.alert) and not self.seen.sick_ns
 
     @property
     def step(self) -> Step | None:
