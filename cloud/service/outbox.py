@@ -2,16 +2,11 @@
 
 import asyncio
 import logging
-import random
-import time
 from collections.abc import Callable
 
-import httpx
 import msgspec
 from msgspec import Struct
 
-from cloud.adapters import webhook
-from cloud.adapters.mqtt import read_password
 from cloud.adapters.store import OutboxRow
 from cloud.core.customers import Word
 from cloud.core.ledger import Entry
@@ -76,7 +71,6 @@ class Outbox:
         self._told = told
         self._parts, self._on_label = parts, on_label
         self._on_firmware, self._on_proposal = on_firmware, on_proposal
-        self._secret = read_password(parts.config.webhook.secret_file)
         self._busy: set[str] = set()
         self._perform = {
             "command": self._command,
@@ -84,39 +78,41 @@ class Outbox:
             "label": self._label,
             "announce": self._announce,
             "propose": self._propose,
-            "tell": self._tell,
             "ledger": self._ledger,
             "customer": self._customer,
         }
 
     async def run(self) -> None:
         """Perform what is due until cancelled. A slow receiver delays no other effect."""
-        async with (
-            httpx.AsyncClient(trust_env=False) as self._client,
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with asyncio.TaskGroup() as tasks:
             while True:
                 limit = BATCH + len(self._busy)
                 due = self._parts.store.due(self._parts.clock.now_ns(), limit)
                 metrics.outbox_waiting.set(len(due))
+                self._tell([row for row in due if row.kind == "tell"])
                 for row in due:
-                    if row.key not in self._busy:
+                    if row.kind != "tell" and row.key not in self._busy:
                         self._busy.add(row.key)
                         tasks.create_task(self._one(row))
                 await asyncio.sleep(POLL_S)
+
+    def _tell(self, rows: list[OutboxRow]) -> None:
+        """Hand events over in their order: one that has to wait lets no later one pass."""
+        for row in rows:
+            try:
+                self._told.tell(msgspec.json.decode(row.payload, type=Telling))
+                self._parts.store.done(row.key, self._parts.clock.now_ns())
+            except Unreachable as error:
+                log.warning("%s and what follows it wait: %s", row.key, error)
+                return
 
     async def _one(self, row: OutboxRow) -> None:
         store = self._parts.store
         try:
             await self._perform[row.kind](row)
         except Unreachable as error:
-            delay_s = self._delay_s(row, error)
-            if delay_s is None:
-                log.warning("%s given up after %d attempts: %s", row.key, row.attempts, error)
-                store.dead(row.key, str(error))
-                return
-            log.warning("%s: %s; again in %.0f s", row.key, error, delay_s)
-            wait_ns = int(delay_s * self._parts.timescale.speed * 1e9)
+            log.warning("%s: %s; again in %.0f s", row.key, error, PUBLISH_RETRY_S)
+            wait_ns = int(PUBLISH_RETRY_S * self._parts.timescale.speed * 1e9)
             store.retry(row.key, str(error), self._parts.clock.now_ns() + wait_ns)
         except (Refused, Malformed) as error:
             log.warning("%s cannot be done: %s", row.key, error)
@@ -125,16 +121,6 @@ class Outbox:
             store.done(row.key, self._parts.clock.now_ns())
         finally:
             self._busy.discard(row.key)
-
-    @staticmethod
-    def _delay_s(row: OutboxRow, error: Unreachable) -> float | None:
-        """Return wall seconds until the next attempt; None when it is time to give up."""
-        if row.kind != "ticket":
-            return PUBLISH_RETRY_S
-        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        delay_s = webhook.retry_delay_s(row.attempts + 1, jitter)
-        asked_s = error.retry_after_s if isinstance(error, webhook.TryLater) else None
-        return delay_s if delay_s is None or asked_s is None else max(delay_s, asked_s)
 
     async def _command(self, row: OutboxRow) -> None:
         item = msgspec.json.decode(row.payload, type=DeviceCommand)
@@ -153,19 +139,6 @@ class Outbox:
     async def _ticket(self, row: OutboxRow) -> None:
         ticket = msgspec.json.decode(row.payload, type=Ticket)
         self._parts.store.put_ticket(ticket.key, row.payload, ticket.opened_ns)
-        config = self._parts.config
-        if not config.webhook.url:
-            return  # nobody to tell: the ticket is read by API and console
-        now_s = int(time.time())  # noqa: TID251 - receivers compare signatures with the wall clock
-        body = webhook.ticket_event(ticket, config.base_url)
-        signed = webhook.signed_request(self._secret, ticket.key, now_s, body)
-        await webhook.deliver(
-            self._client,
-            config.webhook.url,
-            signed,
-            allow_private=config.webhook.allow_private,
-        )
-        metrics.delivered_tickets.inc()
 
     async def _label(self, row: OutboxRow) -> None:
         self._on_label(msgspec.json.decode(row.payload, type=Label))
@@ -179,9 +152,6 @@ class Outbox:
 
     async def _propose(self, row: OutboxRow) -> None:
         self._on_proposal(row.case_id, msgspec.json.decode(row.payload, type=str))
-
-    async def _tell(self, row: OutboxRow) -> None:
-        self._told.tell(msgspec.json.decode(row.payload, type=Telling))
 
     async def _ledger(self, row: OutboxRow) -> None:
         self._told.worth(msgspec.json.decode(row.payload, type=list[Entry]))

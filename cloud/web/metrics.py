@@ -92,6 +92,15 @@ stopped_rollouts = Counter(
 ended_updates = Counter(
     "farfix_updates_ended", "Machines whose update ended, by phase.", ["outcome"], registry=registry
 )
+webhook_attempts = Counter(
+    "farfix_webhook_attempts",
+    "Requests to webhook endpoints, by what came of them: taken, failed.",
+    ["outcome"],
+    registry=registry,
+)
+webhook_waiting = Gauge(
+    "farfix_webhook_waiting", "Events that wait for an endpoint.", registry=registry
+)
 outbox_waiting = Gauge(
     "farfix_outbox_waiting", "Decided effects that are not done yet.", registry=registry
 )

@@ -2,7 +2,8 @@
 
 import re
 
-from cloud.adapters.store import OutboxState, Store, TicketRow
+from cloud.adapters.store import Store, TicketRow
+from cloud.core.delivery import DeliveryState
 from cloud.core.states import Case, Phase
 from cloud.core.wording import foreseen
 from cloud.web import case_views, words
@@ -14,11 +15,6 @@ from contract.tickets import Ticket, TicketState
 
 LIKELY = 0.05
 """Causes below are left to the case's page."""
-_DELIVERY = {
-    OutboxState.PENDING: "waiting",
-    OutboxState.DONE: "delivered",
-    OutboxState.DEAD: "failed",
-}
 _SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 
 
@@ -101,10 +97,12 @@ def to_do(machine: MachineType | None, fault: str) -> list[str]:
     return _SENTENCE.split(found.action) if found else []
 
 
-def delivery(store: Store, case_id: str) -> str:
-    """Say whether dispatch has the ticket: waiting, delivered or failed."""
-    states = [row.state for row in store.outbox(case_id) if row.kind == "ticket"]
-    return _DELIVERY[states[-1]] if states else "waiting"
+def delivery(store: Store, key: str) -> str:
+    """Say whether everybody who is told of a ticket knows it: waiting, delivered or failed."""
+    states = {row.state for row in store.hooks.deliveries(subject=key)}
+    if states & {DeliveryState.DEAD, DeliveryState.DROPPED}:
+        return "failed"
+    return "waiting" if DeliveryState.WAITING in states else "delivered"
 
 
 def _visit(case: Case | None, key: str) -> VisitView | None:
