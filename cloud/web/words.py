@@ -37,6 +37,14 @@ PHASE = {
     Phase.WITHDRAWN: "Healthy again; visit called off",
 }
 
+SHORT = {
+    Phase.OBSERVING: "Watching",
+    Phase.HOLDING: "On hold",
+    Phase.FIXING: "Being fixed",
+    Phase.VERIFYING: "Verifying",
+}
+"""Phases of the remote way as a machine's status."""
+
 RESULT = {
     "waiting": "Sent; waiting for the answer",
     "done": "Done; now being verified",
