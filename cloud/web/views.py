@@ -186,6 +186,7 @@ class Views:
             tier=asset.tier,
             serial=asset.serial,
             address=asset.address,
+            labels=asset.labels,
             status=status,
             status_text=text,
             online=live.online if live else False,
@@ -249,9 +250,7 @@ def _status(live: Live | None, case: Case | None) -> tuple[Status, str]:
             return Status.TICKET, words.STATUS[Status.TICKET]
         if case.fault == NO_DATA:
             return Status.SILENT, words.STATUS[Status.SILENT]
-        short = {Phase.OBSERVING: "Watching", Phase.HOLDING: "On hold"}
-        short |= {Phase.FIXING: "Being fixed", Phase.VERIFYING: "Verifying"}
-        return Status.FIXING, short.get(case.phase, text)
+        return Status.FIXING, words.SHORT.get(case.phase, text)
     if live is None or (live.online and live.state is None):
         status = Status.WAITING
     elif not live.online or live.state is None:
