@@ -306,9 +306,8 @@ def _impossible(level: Level, calendars: Mapping[str, Calendar]) -> list[str]:
             found.append(f"respond_h.{severity.value} is longer than restore_h.{severity.value}")
         days = restore_h / service_hours.weekly_h(clock.calendar) * 7
         if days > PROMISE_MAX_DAYS:
-            found.append(
-                f"restore_h.{severity.value}: {days:.0f} days in calendar {level.calendar}"
-            )
+            said = f"takes {days:.0f} days in calendar {level.calendar}: at most {PROMISE_MAX_DAYS}"
+            found.append(f"restore_h.{severity.value} {said}")
     shortest_h = min(level.restore_h.values())
     if level.on_site_lead_h > shortest_h:
         found.append("on_site_lead_h is longer than the shortest of restore_h")

@@ -123,12 +123,13 @@ def _spans(calendar: Calendar, zone: str, at_ns: int, way: int) -> Iterator[tupl
 
 
 def _day(calendar: Calendar, place: ZoneInfo, day: dt.date) -> list[tuple[int, int]]:
+    """Return the openings of a day, from its first midnight to the next one's first."""
     found: list[tuple[int, int]] = []
-    # Midnight may come twice; it is the evening's first time and the morning's second.
-    end_ns = _moment(place, day, 0, last=True)
+    midnight_ns = _moment(place, day + dt.timedelta(days=1), 0, last=False)
+    end_ns = _moment(place, day, 0, last=False)
     for opens, closes in map(_minutes, _openings(calendar, DAYS[day.weekday()])):
-        begin_ns = max(end_ns, _moment(place, day, opens, last=opens == 0))
-        end_ns = max(begin_ns, _moment(place, day, closes, last=True))
+        begin_ns = max(end_ns, _moment(place, day, opens, last=False))
+        end_ns = min(midnight_ns, _moment(place, day, closes, last=True))
         if end_ns > begin_ns:
             found.append((begin_ns, end_ns))
     return found
