@@ -2,16 +2,54 @@
 
 from msgspec import structs
 
-from cloud.core import evidence
+from cloud.core import evidence, playbook
 from cloud.core.events import Alerted, AlertEnded, Note, Topic
 from cloud.core.moves import Outcome, enter, in_flight
-from cloud.core.states import MAY_HAVE_ACTED, Case, Phase
+from cloud.core.playbook import Policy
+from cloud.core.states import MAY_HAVE_ACTED, Case, Diagnosis, Phase, Plan
 from cloud.core.visits import may_withdraw, withdraw
 from cloud.core.wording import moment
-from contract.faults import REPORTED
+from contract.faults import REPORTED, Hypothesis, Severity
+from contract.machines import MachineType
+from contract.tickets import EscalationReason
 
 ALERTS_MAX = 50
 """So many other alerts are told of in one case."""
+TITLE_MAX = 200
+TEXT_MAX = 1000
+
+
+def diagnosis(
+    machine: MachineType,
+    policy: Policy,
+    alert: tuple[str, str, Severity],
+    fault: str = "",
+) -> Diagnosis:
+    """Return what an alert says is wrong.
+
+    Args:
+        machine: the machine's type.
+        policy: of the service.
+        alert: its title, what else it says, and how bad it is.
+        fault: a code of the machine type's table, if the alert names one.
+    """
+    title, detail, severity = alert
+    spec = machine.fault(fault)
+    said = f"Another system reports: {title}. {detail}".strip()[:TEXT_MAX]
+    ranked = [Hypothesis(spec.code if spec else REPORTED, 1.0, [said])]
+    found = playbook.diagnosis(machine, ranked, [], [], policy)
+    if spec is None:
+        return structs.replace(found, title=title[:TITLE_MAX], severity=severity)
+    worse = max(spec.severity, severity, key=list(Severity).index)
+    return structs.replace(found, severity=worse, safety=spec.safety)
+
+
+def described(plan: Plan, found: Diagnosis) -> Plan:
+    """Return the plan for what only an alert tells of, with the reason for a visit."""
+    if found.fault != REPORTED:
+        return plan
+    detail = found.hypotheses[0].evidence[0]
+    return structs.replace(plan, no_remote=EscalationReason.NOT_REMOTABLE, no_remote_detail=detail)
 
 
 def noted(case: Case, event: Alerted, now_ns: int) -> Outcome:

@@ -307,7 +307,7 @@ def _steps(
             entry = book.default
         for name in entry.remedies if entry else []:
             if name not in steps and len(steps) < policy.timing.attempts_max:
-                steps[name] = _step(machine, name, hypothesis.fault)
+                steps[name] = step_for(machine, name, hypothesis.fault)
                 modes.append((entry.mode if entry else None) or book.mode)
     return list(steps.values()), modes
 
@@ -316,7 +316,12 @@ def _needs_hands(found: Diagnosis) -> bool:
     return sensors.alone(found.deviations, found.checks) and sensors.hands_on(found.checks)
 
 
-def _step(machine: MachineType, name: str, fault: str) -> Step:
+def step_for(machine: MachineType, name: str, fault: str) -> Step:
+    """Return a remedy of a machine type as a step that cures a fault.
+
+    Raises:
+        Malformed: the machine type has no such remedy.
+    """
     remedy = machine.remedy(name)
     command = machine.command(remedy.command) if remedy else None
     if remedy is None or command is None:

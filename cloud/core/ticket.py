@@ -30,11 +30,11 @@ def build(
         ValueError: the case has not been escalated; asking for its ticket is a bug.
     """
     facts = case.escalation
-    if facts is None:
+    if facts is None or case.visit is None:
         raise ValueError(f"case {case.case_id} has no ticket: it is {case.phase.value}")
     likely = _likely(case, machine)
     return Ticket(
-        key=case.case_id,
+        key=case.visit.key,
         title=f"{asset.title or asset.device}: {case.title}"[:200],
         description=_description(case, machine, likely, forecast),
         severity=case.severity,
@@ -43,15 +43,16 @@ def build(
         asset=asset,
         fault=case.fault,
         hypotheses=case.hypotheses,
-        first_seen_ns=case.opened_ns,
+        first_seen_ns=case.first_opened_ns or case.opened_ns,
         seen=case.deviations,
-        tried=[_tried(attempt) for attempt in case.attempts],
+        tried=[_tried(attempt) for attempt in [*case.earlier, *case.attempts]],
         parts=_parts(likely),
         skills=_unique([skill for spec in likely for skill in spec.skills]),
         safety_notes=_unique([note for spec in likely for note in spec.safety_notes]),
         opened_ns=facts.at_ns,
         due_ns=case.plan.due_ns,
         forecast=forecast,
+        service_level=case.plan.service_level,
     )
 
 
@@ -94,6 +95,8 @@ def _description(
     first_seen, due = moment(case.opened_ns), moment(case.plan.due_ns)
     paragraphs = [
         f"{case.title}. First seen {first_seen}, to be running again by {due}.",
+        _returned(case),
+        case.plan.service_level,
         f"Why a visit: {case.escalation.detail}" if case.escalation else "",
         foreseen(forecast) if forecast else "",
         _lines(
@@ -103,10 +106,22 @@ def _description(
         ),
         _lines("Tried remotely:", [_told(attempt) for attempt in case.attempts])
         or "Nothing was tried remotely.",
+        _lines("Tried before the fault came back:", [_told(a) for a in case.earlier]),
         _lines("Likely causes:", _causes(case, machine)),
         _lines("What to do:", [f"{s.title}: {s.action}" for s in likely] or [_action(case)]),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _returned(case: Case) -> str:
+    """Say that the fault is an old one, so that nobody repairs it as before."""
+    if not case.reopened:
+        return ""
+    times = "once" if case.reopened == 1 else f"{case.reopened} times"
+    return (
+        f"The same fault was seen first on {moment(case.first_opened_ns)}, ended well and has come "
+        f"back {times}: what was done then did not last."
+    )
 
 
 def _lines(heading: str, items: list[str]) -> str:

@@ -231,3 +231,22 @@ def _told(visit: Visit, word: VisitUpdate) -> str:
         ),
         VisitState.WITHDRAWN: "the visit was called off",
     }[word.state]
+
+
+def refusal(case: Case, key: str, word: VisitUpdate) -> str:
+    """Say why a word about a ticket cannot be taken; empty: it can, or was, or is no news."""
+    visit = case.visit
+    if word.state is VisitState.WITHDRAWN:
+        return "only the gateway withdraws a visit; if nobody comes, say that it is cancelled"
+    if visit is not None and visit.key == key and word.id in visit.seen:
+        return ""
+    if not case.open or visit is None or visit.key != key:
+        done = word.state in (VisitState.CANCELLED, VisitState.DONE)
+        over = "withdrawn" if case.phase is Phase.WITHDRAWN else "over"
+        recall = f"ticket {key} is {over}: nobody is needed there any more, call them back"
+        return "" if done else recall
+    if visit.words >= WORDS_MAX:
+        return f"more than {WORDS_MAX} updates came for ticket {key}; the report still closes it"
+    if contradicts(visit, word):
+        return f"the visit of ticket {key} is {visit.state.value}, and that is final"
+    return ""

@@ -4,18 +4,33 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from cloud.core import levels
+from cloud.core import levels, playbook
 from cloud.core.events import Event, Note, PauseAsked, ResumeAsked, Tick, Topic, TryAsked
 from cloud.core.evidence import NS
 from cloud.core.limits import DAY_S
 from cloud.core.moves import PAUSED, Outcome, enter
-from cloud.core.states import Case, Phase
+from cloud.core.states import REMOTE, Case, Phase, Step
 from cloud.core.wording import moment
+from contract.faults import UNKNOWN
+from contract.machines import MachineType
 
 PAUSE_MAX_NS = int(30 * DAY_S) * NS
 """For so long at most the clock stands still at a time."""
 STEPS_MAX = 30
 """Remedies in one plan, those that people asked for among them."""
+
+
+def offered(case: Case, machine: MachineType) -> list[Step]:
+    """Return the remedies that a person may have tried next, each with what it would cure."""
+    if case.safety or case.phase not in REMOTE or case.phase is Phase.FIXING:
+        return []
+    ranked = [case.fault, *(h.fault for h in case.hypotheses)]
+    found = []
+    for remedy in machine.remedies:
+        cures = [spec.code for spec in machine.faults if remedy.name in spec.remedies]
+        fault = next((code for code in ranked if code in cures), UNKNOWN)
+        found.append(playbook.step_for(machine, remedy.name, fault))
+    return found
 
 
 def try_next(case: Case, event: TryAsked, now_ns: int) -> Outcome:

@@ -15,7 +15,10 @@ from cloud.web import metrics
 from contract.commands import Command
 from contract.faults import Fault
 from contract.machines import CommandKind
-from contract.tickets import Asset
+from contract.tickets import Asset, Ticket, TicketNews
+
+DETAIL_MAX = 2000
+"""Characters of what has just happened, for other systems."""
 
 Asked = SendCommand | OpenTicket | SaveLabel | Announce
 
@@ -50,9 +53,8 @@ class Orders:
             kind, payload = self._payload(case, effect)
             found.append(_row(effect.key, case, kind, payload, now_ns))
         if not case.open and self._cured_by_firmware(case):
-            found.append(
-                _row(f"{case.case_id}/propose", case, "propose", _said(case, notes), now_ns)
-            )
+            key = f"{case.case_id}/propose/{version}"
+            found.append(_row(key, case, "propose", _said(case, notes), now_ns))
         return found
 
     def _followed(
@@ -87,7 +89,40 @@ class Orders:
         self, kind: EventType, key: str, case: Case, said: str, now_ns: int
     ) -> telling.Telling:
         """Write one event for other systems."""
-        raise NotImplementedError  # comes with the events
+        state, visit = telling.ABOUT_TICKETS.get(kind), case.visit
+        if state is None or visit is None:
+            subject, data = case.case_id, msgspec.json.encode(_fault(case))
+        else:
+            news = TicketNews(
+                ticket=self._ticket(case),
+                state=state,
+                visit=visit.state,
+                detail=said[:DETAIL_MAX],
+                url=f"{self._parts.config.base_url}/cases/{case.case_id}",
+                report=case.report,
+            )
+            subject, data = visit.key, msgspec.json.encode(news)
+        return telling.Telling(
+            id=key,
+            type=kind,
+            subject=subject,
+            device=case.device,
+            at_ns=now_ns,
+            data=msgspec.Raw(data),
+        )
+
+    def _ticket(self, case: Case) -> Ticket:
+        """Return the case's latest ticket: as it was written, or write it."""
+        key = case.visit.key if case.visit else ""
+        row = self._parts.store.ticket(key)
+        if row is not None:
+            return msgspec.json.decode(row.body, type=Ticket)
+        for waiting in self._parts.store.outbox(case.case_id):
+            if waiting.key == f"{key}/ticket":
+                return msgspec.json.decode(waiting.payload, type=Ticket)
+        machine = self._parts.machines[case.machine_type]
+        forecast = self._lives.forecast(case.device)
+        return ticket.build(case, machine, self._asset(case.device), forecast)
 
     def _payload(self, case: Case, effect: Asked) -> tuple[str, msgspec.Struct]:
         match effect:
@@ -102,13 +137,11 @@ class Orders:
                 return "command", DeviceCommand(case.device, command, case.attempt.step.fault)
             case OpenTicket():
                 metrics.opened_tickets.labels(effect.reason.value).inc()
-                machine = self._parts.machines[case.machine_type]
-                forecast = self._lives.forecast(case.device)
-                return "ticket", ticket.build(case, machine, self._asset(case.device), forecast)
+                return "ticket", self._ticket(case)
             case SaveLabel():
                 return "label", effect.label
             case Announce():
-                return "announce", Announcement(case.device, _announced(case))
+                return "announce", Announcement(case.device, _fault(case) if case.open else None)
 
     def _cured_by_firmware(self, case: Case) -> bool:
         if not case.credited or not case.attempts:
@@ -146,9 +179,7 @@ def _row(key: str, case: Case, kind: str, payload: object, now_ns: int) -> Outbo
     )
 
 
-def _announced(case: Case) -> Fault | None:
-    if not case.open:
-        return None
+def _fault(case: Case) -> Fault:
     return Fault(
         case=case.case_id,
         fault=case.fault,
