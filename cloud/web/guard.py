@@ -8,8 +8,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, HTTPException, Security
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
@@ -53,53 +51,6 @@ _session = APIKeyCookie(
 )
 
 
-class Door:
-    """A dependency that lets in whoever has a role, and says who it is."""
-
-    def __init__(self, people: People, token: bytes, roles: tuple[Role, ...]) -> None:
-        self._people, self._token, self._roles = people, token, roles
-        self.words = " or ".join(role.value for role in roles)
-
-    async def __call__(
-        self,
-        request: Request,
-        given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-        session: Annotated[str | None, Security(_session)],
-    ) -> Person:
-        """Return who asks.
-
-        Raises:
-            HTTPException: 401 for nobody we know, 403 for somebody who may not.
-        """
-        call = f"{request.method} {request.url.path}"[:200]
-        if given is not None:
-            person = self._by_token(given.credentials)
-            why = "This token is not known here."
-        elif session and request.method in READS:
-            person = self._people.by_session(session)
-            why = "Nobody is signed in in this browser any more."
-        else:
-            person = None
-            why = f"This call needs the role {self.words}, by the token of who has it."
-        if person is None:
-            if given is not None:
-                await self._note("", f"{call}, from {address(request)}: {why}")
-            raise HTTPException(401, f"{why} Send 'Authorization: Bearer TOKEN'.")
-        if not any(may(person, role) for role in self._roles):
-            why = f"{person.name} has the role {person.role.value}; this needs {self.words}."
-            await self._note(person.name, f"{call}: {why}")
-            raise HTTPException(403, why)
-        return person
-
-    def _by_token(self, token: str) -> Person | None:
-        if hmac.compare_digest(token.encode(errors="surrogatepass"), self._token):
-            return GATEWAY
-        return self._people.by_token(token)
-
-    async def _note(self, who: str, text: str) -> None:
-        await asyncio.to_thread(self._people.refused, who, text)
-
-
 class Doors:
     """Who may call what: the API's dependencies ask here."""
 
@@ -108,8 +59,60 @@ class Doors:
         self._people, self._token = people, token.encode()
 
     def needs(self, *roles: Role) -> Callable[..., Any]:
-        """Return the dependency that lets in whoever has one of these roles, and says who it is."""
-        return Door(self._people, self._token, roles)
+        """Return the dependency that lets in whoever has one of these roles, and says who it is.
+
+        It raises HTTPException: 401 for nobody we know, 403 for somebody who may not.
+        """
+        words = [role.value for role in roles]  # OpenAPI tells them beside the scheme
+
+        async def check(
+            request: Request,
+            given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer, scopes=words)],
+            session: Annotated[str | None, Security(_session, scopes=words)],
+        ) -> Person:
+            person = await self._known(request, given, session, " or ".join(words))
+            if not any(may(person, role) for role in roles):
+                why = (
+                    f"{person.name} has the role {person.role.value}; "
+                    f"this needs {' or '.join(words)}."
+                )
+                await self._note(request, person.name, why)
+                raise HTTPException(403, why)
+            return person
+
+        return check
+
+    async def _known(
+        self,
+        request: Request,
+        given: HTTPAuthorizationCredentials | None,
+        session: str | None,
+        words: str,
+    ) -> Person:
+        if given is not None:
+            person = self._by_token(given.credentials)
+            why = "This token is not known here."
+            if person is None:
+                await self._note(request, "", why)
+        elif session and request.method in READS:
+            person = self._people.by_session(session)
+            why = "Nobody is signed in in this browser any more."
+        else:
+            person = None
+            why = f"This call needs the role {words}, by the token of who has it."
+        if person is None:
+            raise HTTPException(401, f"{why} Send 'Authorization: Bearer TOKEN'.")
+        return person
+
+    def _by_token(self, token: str) -> Person | None:
+        if hmac.compare_digest(token.encode(errors="surrogatepass"), self._token):
+            return GATEWAY
+        return self._people.by_token(token)
+
+    async def _note(self, request: Request, who: str, why: str) -> None:
+        call = f"{request.method} {request.url.path}"[:200]
+        text = f"{call}, from {address(request)}: {why}"
+        await asyncio.to_thread(self._people.refused, who, text)
 
 
 def decides(person: Person, named: str) -> str:
@@ -161,35 +164,31 @@ def _is_open(path: str) -> bool:
 
 
 def tell(app: FastAPI) -> None:
-    """Let the application's OpenAPI say which role each call needs, and how it is shown."""
+    """Let the application's OpenAPI say what doors answer, and that sessions only read."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = plain()
-            for route in app.routes:
-                if isinstance(route, APIRoute) and (door := _door(route.dependant)):
-                    for method in route.methods or ():
-                        call = schema["paths"].get(route.path_format, {}).get(method.lower())
-                        if call is not None:
-                            _tell(call, method, door)
+            for item in plain()["paths"].values():
+                for method, call in item.items():
+                    if "security" in call:
+                        _tell(call, method.upper())
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
 
-def _tell(call: dict[str, Any], method: str, door: Door) -> None:
-    call["security"] = [{"HTTPBearer": []}, *([{"Session": []}] if method in READS else [])]
-    call["description"] = f"{call.get('description', '')}\n\nNeeds the role {door.words}.".strip()
+def _tell(call: dict[str, Any], method: str) -> None:
+    roles = next(iter(call["security"][0].values()))
+    if method not in READS:
+        call["security"] = [way for way in call["security"] if "Session" not in way]
+    needs = f"Needs the role {' or '.join(roles)}."
+    call["description"] = f"{call.get('description', '')}\n\n{needs}".strip()
     schema = {"$ref": "#/components/schemas/Problem"}
     for status, why in (("401", "Nobody we know."), ("403", "Somebody who may not.")):
         call["responses"][status] = {
             "description": why, "content": {problems.MEDIA_TYPE: {"schema": schema}},
         }  # fmt: skip
-
-
-def _door(dependant: Dependant) -> Door | None:
-    return next((d.call for d in dependant.dependencies if isinstance(d.call, Door)), None)
 
 
 async def limited_body(request: Request) -> bytes:

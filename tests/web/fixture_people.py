@@ -1,6 +1,7 @@
 """People for the web's tests: one of each role, and tokens of other systems."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from cloud.core.people import LADDER, Role
 from cloud.service.people import People
@@ -20,7 +21,9 @@ class Crowd:
     def session(self, role: Role) -> str:
         """Return the session cookie of somebody with a role."""
         if role not in self._sessions:
-            self._sessions[role] = asyncio.run(self._signed_in(role))
+            with ThreadPoolExecutor(1) as thread:  # Playwright keeps a loop of its own in ours
+                made = thread.submit(lambda: asyncio.run(self._signed_in(role)))
+                self._sessions[role] = made.result()
         return self._sessions[role]
 
     async def _signed_in(self, role: Role) -> str:
