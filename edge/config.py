@@ -95,6 +95,8 @@ class Config(Settings):
     data_dir: Path = Path("var/edge")
     trusted_root: Path | None = None
     """Root metadata (``root.json``) of the signed repository of releases; none: no updates."""
+    gateway_ca_file: Path | None = None
+    """Certificates to trust where releases come by ``https``; the system's when left out."""
     machine_types: Path | None = None
     """Folder with machine types of your own, one ``NAME.toml`` each; as the gateway has them."""
     spool_max_bytes: int = Field(default=50_000_000, ge=1_000_000, le=100_000_000_000)

@@ -1,18 +1,22 @@
-"""Passwords, keys and secrets of an installation, made once and never overwritten.
+"""Passwords, keys, secrets and certificates of an installation.
+
+Made once and never overwritten; only certificates that are about to end are made anew.
 
 The folder is private (0700). The files in it are readable, since containers run as other users
-and see nothing of the folder but the file that is mounted for them; the signing keys stay 0600
-because no container gets them.
+and see nothing of the folder but the file that is mounted for them; the signing keys and the
+authority's key stay 0600 because no container gets them.
 """
 
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.adapters import broker, webhook
 from cloud.adapters.broker import User
+from cloud.adapters.clock import PlantClock
 from contract.errors import Refused
-from farfix import release_kit
+from farfix import certificates, release_kit
 from farfix.release_kit import Kit
 
 SITES = ("north",)
@@ -30,12 +34,20 @@ def make(folder: Path) -> list[Path]:
         made = [file for name in _PLAIN if (file := _write(folder / name, _token))]
         made += [file for user in USERS if (file := _write(_password(folder, user), _token))]
         made += _derived(folder)
+        made += certificates.make(folder, datetime.fromtimestamp(PlantClock().now_ns() / 1e9, UTC))
     except OSError as error:
         raise Refused(f"cannot make secrets in {folder}: {error.strerror}") from error
     return made
 
 
-_PLAIN = ("api.token", "influx.token", "influx.password", "postgres.password", "grafana.password")
+_PLAIN = (
+    "admin.password",
+    "api.token",
+    "influx.token",
+    "influx.password",
+    "postgres.password",
+    "grafana.password",
+)
 
 
 def _derived(folder: Path) -> list[Path]:
@@ -49,7 +61,8 @@ def _derived(folder: Path) -> list[Path]:
         "mosquitto.users": lambda: _mosquitto_users(folder),
         "mosquitto.access": lambda: broker.mosquitto_access(USERS),
         "cloud.env": lambda: (
-            f"FARFIX_CLOUD_DATABASE_URL=postgresql+psycopg://farfix:{postgres}@postgres/farfix\n"
+            f"FARFIX_CLOUD_DATABASE_URL=postgresql+psycopg://farfix:{postgres}@postgres/farfix"
+            "?sslmode=verify-full&sslrootcert=/run/secrets/ca.crt\n"
         ),
         "release.root.json": kit.room.first_root.read_text,
         "sim.env": lambda: f"FARFIX_SIM_TRUSTED_KEY={kit.image_key}\n",

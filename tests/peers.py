@@ -183,8 +183,8 @@ def mosquitto(directory: Path, *, saves: bool = True) -> Iterator[Mosquitto]:
 
 
 @contextmanager
-def influx(directory: Path, port: int = 0) -> Iterator[str]:
-    """Run an InfluxDB 1.x without any database and give its URL."""
+def influx(directory: Path, port: int = 0, certificates: Path | None = None) -> Iterator[str]:
+    """Run an InfluxDB 1.x without any database and give its URL; with certificates by TLS."""
     port, inner = port or free_port(), free_port()
     config = directory / "influx.conf"
     config.write_text(
@@ -192,12 +192,21 @@ def influx(directory: Path, port: int = 0) -> Iterator[str]:
         f'[meta]\ndir = "{directory}/meta"\n'
         f'[data]\ndir = "{directory}/data"\nwal-dir = "{directory}/wal"\nindex-version = "tsi1"\n'
         f'[http]\nbind-address = "127.0.0.1:{port}"\nlog-enabled = false\n'
-        "[monitor]\nstore-enabled = false\n"
+        + (_https(certificates / "influxdb") if certificates else "")
+        + "[monitor]\nstore-enabled = false\n"
     )
-    url = f"http://127.0.0.1:{port}"
+    url = f"{'https' if certificates else 'http'}://127.0.0.1:{port}"
     command = [program("influxd", "influxdb"), "-config", str(config)]
-    with child(command, lambda: answers(f"{url}/ping"), directory):
+    ready = (lambda: listens(port)) if certificates else (lambda: answers(f"{url}/ping"))
+    with child(command, ready, directory):
         yield url
+
+
+def _https(path: Path) -> str:
+    return (
+        f'https-enabled = true\nhttps-certificate = "{path}.crt"\n'
+        f'https-private-key = "{path}.key"\n'
+    )
 
 
 @contextmanager
@@ -225,10 +234,11 @@ def takes_queries(url: str) -> bool:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres(certificates: Path | None = None) -> Iterator[str]:
     """Run a PostgreSQL and give the SQLAlchemy URL of its superuser.
 
-    It refuses to run as root, so then it runs as the user ``nobody``, who owns the directory.
+    It refuses to run as root, so then it runs as the user ``nobody``, who owns the directory. With
+    a folder of certificates (`farfix.certificates`) it speaks TLS.
     """
     initdb, server = program("initdb", "postgresql"), program("postgres", "postgresql")
     port, password = free_port(), secrets.token_hex(16)
@@ -243,6 +253,15 @@ def postgres() -> Iterator[str]:
         prepare = [initdb, "-D", f"{name}/data", "-U", "farfix", "-A", "scram-sha-256"]
         prepare += [f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
         run = [server, "-D", f"{name}/data", "-h", "127.0.0.1", "-p", str(port), "-k", name, "-F"]
+        for part in ("crt", "key") if certificates else ():
+            copy = directory / f"postgres.{part}"
+            copy.write_bytes((certificates / copy.name).read_bytes() if certificates else b"")
+            copy.chmod(0o600)
+            if user:
+                shutil.chown(copy, user)
+        if certificates:
+            run += ["-c", "ssl=on", "-c", f"ssl_cert_file={directory}/postgres.crt"]
+            run += ["-c", f"ssl_key_file={directory}/postgres.key"]
         with log.open("ab") as out:
 
             def start(command: list[str]) -> subprocess.Popen[bytes]:

@@ -50,9 +50,29 @@ def address(url: str) -> Address:
 class Link:
     """One connection that comes back. ``run`` receives, ``publish`` sends."""
 
-    def __init__(self, url: str, username: str, password: str, client_id: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        password: str,
+        client_id: str,
+        ca_file: Path | None = None,
+    ) -> None:
+        """Prepare a connection; `run` makes it.
+
+        Args:
+            url: ``mqtt://...`` or ``mqtts://...``.
+            username: as the broker knows us.
+            password: belongs to it.
+            client_id: under which the broker keeps what comes while we are away.
+            ca_file: certificates to believe with ``mqtts``; those of the system by default.
+
+        Raises:
+            Malformed: no such URL, or the certificates cannot be read.
+        """
         self.url, self.username, self.password = url, username, password
         self._address = address(url)
+        self._tls = tls_context(ca_file) if self._address.tls else None
         self.client_id = client_id
         self._client: aiomqtt.Client | None = None
 
@@ -81,7 +101,7 @@ class Link:
             password=self.password,
             identifier=self.client_id,
             clean_session=False,
-            tls_context=ssl.create_default_context() if self._address.tls else None,
+            tls_context=self._tls,
             max_queued_incoming_messages=QUEUE_MESSAGES,
             timeout=PUBLISH_TIMEOUT_S,
         ) as client:
@@ -111,6 +131,18 @@ class Link:
             await self._client.publish(topic, payload, qos=qos, retain=retain)
         except aiomqtt.MqttError as error:
             raise Unreachable(f"the broker did not take {topic}: {error}") from error
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return how servers are checked: by these certificates, or by those of the system.
+
+    Raises:
+        Malformed: the file cannot be read, or holds none.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Malformed(f"ca_file {ca_file} cannot be used: {error}") from error
 
 
 def read_password(path: Path | None) -> str:

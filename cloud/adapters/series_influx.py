@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -23,6 +24,7 @@ from influxdb_client.rest import ApiException
 from numpy.typing import NDArray
 
 from cloud.adapters import series
+from cloud.adapters.mqtt import tls_context
 from cloud.adapters.series import Frame, Points, Rejected
 from contract.errors import Unreachable
 
@@ -206,7 +208,13 @@ def _number(value: float | None) -> float | None:
 
 
 def v1(
-    url: str, database: str, token: str = "", username: str = "", password: str = ""
+    url: str,
+    database: str,
+    token: str = "",
+    username: str = "",
+    password: str = "",
+    *,
+    ca_file: Path | None = None,
 ) -> InfluxSeries:
     """Use an InfluxDB by the dialect of 1.x.
 
@@ -216,8 +224,9 @@ def v1(
         token: for 1.8 and later; takes precedence over name and password.
         username: for 1.x with authentication.
         password: belongs to the username.
+        ca_file: certificates to believe with ``https``; those of the system by default.
     """
-    client = _client(url, token, username, password)
+    client = _client(url, token, username, password, ca_file)
 
     def send(lines: bytes) -> str:
         parameters = {"db": database, "precision": "ns"}
@@ -231,7 +240,7 @@ def v1(
     return InfluxSeries(client, database, send, client.close)
 
 
-def v2(url: str, bucket: str, org: str, token: str) -> InfluxSeries:
+def v2(url: str, bucket: str, org: str, token: str, ca_file: Path | None = None) -> InfluxSeries:
     """Use an InfluxDB 2 by its own client; the bucket exists, and is mapped for ``/query``.
 
     Args:
@@ -239,8 +248,11 @@ def v2(url: str, bucket: str, org: str, token: str) -> InfluxSeries:
         bucket: where rows go; also the database name of its mapping for reading.
         org: the bucket's organisation.
         token: may write and read the bucket.
+        ca_file: certificates to believe with ``https``; those of the system by default.
     """
-    client = InfluxDBClient(url, token, org=org, timeout=round(TIMEOUT_S * 1000))
+    known = str(ca_file) if ca_file else None
+    timeout_ms = round(TIMEOUT_S * 1000)
+    client = InfluxDBClient(url, token, org=org, timeout=timeout_ms, ssl_ca_cert=known)
     writer = client.write_api(write_options=SYNCHRONOUS)
 
     def send(lines: bytes) -> str:
@@ -254,13 +266,20 @@ def v2(url: str, bucket: str, org: str, token: str) -> InfluxSeries:
             raise Unreachable(f"InfluxDB does not answer: {error}") from error
         return ""
 
-    return InfluxSeries(_client(url, token), bucket, send, client.close)
+    return InfluxSeries(_client(url, token, ca_file=ca_file), bucket, send, client.close)
 
 
-def _client(url: str, token: str = "", username: str = "", password: str = "") -> httpx.Client:
+def _client(
+    url: str,
+    token: str = "",
+    username: str = "",
+    password: str = "",
+    ca_file: Path | None = None,
+) -> httpx.Client:
     headers = {"Authorization": f"Token {token}"} if token else {}
     auth = (username, password) if username and not token else None
-    return httpx.Client(base_url=url, headers=headers, auth=auth, timeout=TIMEOUT_S)
+    known = tls_context(ca_file) if url.startswith("https:") else True
+    return httpx.Client(base_url=url, headers=headers, auth=auth, timeout=TIMEOUT_S, verify=known)
 
 
 def _post(

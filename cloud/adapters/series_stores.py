@@ -51,8 +51,8 @@ def open_reader(
 def _influx(config: SeriesStore) -> InfluxSeries:
     token = _token(config.token_file)
     if config.kind == "influx1":
-        return series_influx.v1(config.url, config.database, token)
-    return series_influx.v2(config.url, config.database, config.org, token)
+        return series_influx.v1(config.url, config.database, token, ca_file=config.ca_file)
+    return series_influx.v2(config.url, config.database, config.org, token, config.ca_file)
 
 
 def _token(path: Path | None) -> str:

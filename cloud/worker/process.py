@@ -128,6 +128,7 @@ class Worker:
             start.broker_url, start.username, start.password,
             f"{start.client_id}-{number}-of-{workers}",
             topics.subscriptions(topics.Channel.TELEMETRY, number, workers),
+            ca_file=config.broker.ca_file,
         )  # fmt: skip
         self.stopping, self._ready = False, False
         self._writing = asyncio.Lock()

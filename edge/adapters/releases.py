@@ -41,14 +41,20 @@ class Verified(Struct, frozen=True):
 class Releases:
     """Fetches releases, one at a time, from any repository that grows from the trusted root."""
 
-    def __init__(self, trusted_root: Path | None, folder: Path, clock: Clock) -> None:
-        """Read the root.
+    def __init__(
+        self,
+        trusted_root: Path | None,
+        folder: Path,
+        clock: Clock,
+        ca_file: Path | None = None,
+    ) -> None:
+        """Read the root; the CA file says whom to believe over ``https``.
 
         Raises:
             Malformed: it is not one to trust.
         """
         self._root = None if trusted_root is None else _read_root(trusted_root)
-        self._folder = folder
+        self._folder, self._ca = folder, ca_file
         self._clock = clock
         self._last: Verified | None = None
         """Shared by devices that take the same release."""
@@ -93,10 +99,10 @@ class Releases:
             raise Unreachable("an earlier fetch still hangs on its server")
         try:
             now_s = self._clock.wall_s()
-            found = repository.find(root, self._folder, ref, Web(METADATA_S, stop), now_s)
+            found = repository.find(root, self._folder, ref, Web(METADATA_S, stop, self._ca), now_s)
             if self._last is None or self._last.release != found.release:
                 compatibility.check_kind(found.release)
-                web = Web(IMAGE_S, stop)
+                web = Web(IMAGE_S, stop, self._ca)
                 image = repository.download(found, self._folder / "images", ref, web)
                 self._last = Verified(found.release, image)
             return self._last

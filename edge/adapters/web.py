@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalError
@@ -17,11 +18,13 @@ OK, PARTIAL = 200, 206
 class Web(FetcherInterface):
     """Gets files until its deadline has come or it is told to stop."""
 
-    def __init__(self, limit_s: float, stop: threading.Event) -> None:
+    def __init__(self, limit_s: float, stop: threading.Event, ca_file: Path | None = None) -> None:
         self._deadline_s = time.monotonic() + limit_s
         self._stop = stop
         gap = urllib3.Timeout(connect=GAP_S, read=GAP_S)
-        self._pool = urllib3.PoolManager(num_pools=1, retries=False, timeout=gap)
+        self._pool = urllib3.PoolManager(
+            num_pools=1, retries=False, timeout=gap, ca_certs=str(ca_file) if ca_file else None
+        )
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         """Return a file's bytes; python-tuf bounds their number."""

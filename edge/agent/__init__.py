@@ -30,7 +30,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         Malformed: ``trusted_root`` is not one to trust.
     """
     clock = Clock(timescale.parse(config.timescale))
-    releases = Releases(config.trusted_root, config.data_dir / "tuf", clock)
+    releases = Releases(config.trusted_root, config.data_dir / "tuf", clock, config.gateway_ca_file)
     wake = asyncio.Event()
     bounds = Bounds(config.spool_max_bytes, config.spool_max_age_s)
     disk = Disk(config.data_dir / "edge.db", bounds, clock, wake)

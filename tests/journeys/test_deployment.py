@@ -4,17 +4,20 @@ Only what containers would provide is replaced, by environment: names of hosts, 
 """
 
 import os
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from cloud.adapters import broker
+from cloud.adapters import broker, series_influx
+from contract.errors import Unreachable
 from farfix import credentials
 from tests import peers
 
@@ -58,45 +61,60 @@ def farfix(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "farfix", *arguments]
 
 
-def test_the_services_of_the_compose_file_work_together(tmp_path: Path, postgres_url: str) -> None:
-    program = broker.mosquitto_program() or peers.missing("Mosquitto", "mosquitto")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The secrets and certificates of an installation."""
     credentials.make(tmp_path)
-    mqtt, http, modbus, control = (str(peers.free_port()) for _ in range(4))
+    return tmp_path
+
+
+def test_the_services_of_the_compose_file_work_together_by_tls(folder: Path) -> None:
+    program = broker.mosquitto_program() or peers.missing("Mosquitto", "mosquitto")
+    mqtt, http, modbus, control, influx_port = (str(peers.free_port()) for _ in range(5))
     mosquitto = config(
-        tmp_path,
+        folder,
         "mosquitto.conf",
-        {"1883": f"{mqtt} 127.0.0.1", "/mosquitto/data/": f"{tmp_path}/"},
+        {"8883": f"{mqtt} 127.0.0.1", "/mosquitto/data/": f"{folder}/"},
     )
     with Path(mosquitto).open("a") as text:
         text.write("user root\n" if os.geteuid() == 0 else "")
-    url = f"mqtt://127.0.0.1:{mqtt}"
+    url = f"mqtts://localhost:{mqtt}"
     cloud = config(
-        tmp_path,
+        folder,
         "cloud.toml",
         {
-            "mqtt://mosquitto:1883": url,
+            "mqtts://mosquitto:8883": url,
             '"0.0.0.0"': '"127.0.0.1"',
             "http_port = 8080": f"http_port = {http}",
-            '"influx2"': '"sqlite"',
-            '"/data"': f'"{tmp_path}/cloud"',
+            '"influx2"': '"influx1"',
+            "https://influxdb:8086": f"https://localhost:{influx_port}",
+            '"/data"': f'"{folder}/cloud"',
         },
     )
     fleet = config(
-        tmp_path, "fleet.toml", {"15021": modbus, "15020": control, '"/data"': f'"{tmp_path}/sim"'}
+        folder, "fleet.toml", {"15021": modbus, "15020": control, '"/data"': f'"{folder}/sim"'}
     )
     edge = config(
-        tmp_path,
+        folder,
         "edge.toml",
-        {"mqtt://mosquitto:1883": url, "15021": modbus, '"/data"': f'"{tmp_path}/edge"'},
+        {"mqtts://mosquitto:8883": url, "15021": modbus, '"/data"': f'"{folder}/edge"'},
     )
-    as_cloud = environment(tmp_path, "cloud", FARFIX_CLOUD_DATABASE_URL=postgres_url)
-    with (
-        running(tmp_path, "mosquitto", [program, "-c", mosquitto], dict(os.environ)),
-        running(tmp_path, "cloud", farfix("cloud", "--config", cloud), as_cloud),
-        running(tmp_path, "sim", farfix("sim", "--fleet", fleet), environment(tmp_path, "sim")),
-        running(tmp_path, "edge", farfix("edge", "--config", edge), PLAIN),
-    ):
-        assert online(f"http://127.0.0.1:{http}") == {"pump-1", "compressor-1", "chiller-1"}
+    with ExitStack() as stack:
+        (folder / "influx").mkdir()
+        stack.enter_context(peers.influx(folder / "influx", int(influx_port), folder))
+        database = stack.enter_context(peers.postgres(folder)).replace("127.0.0.1", "localhost")
+        database += f"?sslmode=verify-full&sslrootcert={folder}/ca.crt"
+        as_cloud = environment(folder, "cloud", FARFIX_CLOUD_DATABASE_URL=database)
+        for name, command, env in (
+            ("mosquitto", [program, "-c", mosquitto], dict(os.environ)),
+            ("cloud", farfix("cloud", "--config", cloud), as_cloud),
+            ("sim", farfix("sim", "--fleet", fleet), environment(folder, "sim")),
+            ("edge", farfix("edge", "--config", edge), PLAIN),
+        ):
+            stack.enter_context(running(folder, name, command, env))
+        seen = online(folder, f"https://localhost:{http}")
+        assert seen == {"pump-1", "compressor-1", "chiller-1"}
+        assert stored(folder, f"https://localhost:{influx_port}") > 0
         healthy = subprocess.run(
             farfix("doctor", "--config", edge),
             env=PLAIN,
@@ -107,15 +125,48 @@ def test_the_services_of_the_compose_file_work_together(tmp_path: Path, postgres
         assert healthy.returncode == 0, healthy.stdout
 
 
-def online(base_url: str) -> set[str]:
+def client(folder: Path) -> httpx.Client:
+    """Return a client that believes this installation's authority and nobody else."""
+    known = ssl.create_default_context(cafile=folder / "ca.crt")
+    token = (folder / "api.token").read_text().strip()
+    headers = {"authorization": f"Bearer {token}"}
+    return httpx.Client(verify=known, headers=headers, timeout=5, trust_env=False)
+
+
+def online(folder: Path, base_url: str) -> set[str]:
     """Wait until machines have sent telemetry and return which did."""
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 90
     found: set[str] = set()
-    while len(found) < 3 and time.monotonic() < deadline_s:
-        time.sleep(0.3)
-        try:
-            machines = httpx.get(f"{base_url}/api/fleet", timeout=5).json()["machines"]
-        except httpx.TransportError:
-            continue
-        found = {m["device"] for m in machines if m["last_ns"] is not None}
+    with client(folder) as asks:
+        while len(found) < 3 and time.monotonic() < deadline_s:
+            time.sleep(0.3)
+            try:
+                machines = asks.get(f"{base_url}/api/fleet").json()["machines"]
+            except httpx.TransportError:
+                continue
+            found = {m["device"] for m in machines if m["last_ns"] is not None}
     return found
+
+
+def stored(folder: Path, url: str) -> int:
+    """Wait until readings are in the time-series store and return how many."""
+    query = {"db": "farfix", "q": 'SELECT count("quality") FROM "centrifugal_pump"'}
+    deadline_s = time.monotonic() + 30
+    with client(folder) as asks:
+        while time.monotonic() < deadline_s:
+            (result,) = asks.get(f"{url}/query", params=query).json()["results"]
+            if result.get("series"):
+                return int(result["series"][0]["values"][0][1])
+            time.sleep(0.5)
+    return 0
+
+
+def test_who_is_not_certified_is_not_believed(folder: Path, tmp_path_factory: Any) -> None:
+    other = tmp_path_factory.mktemp("other")
+    credentials.make(other)
+    (folder / "influx").mkdir()
+    with peers.influx(folder / "influx", 0, folder) as url:
+        name = url.replace("127.0.0.1", "localhost")
+        assert series_influx.v1(name, "d", ca_file=folder / "ca.crt").last("m", "x") == {}
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            series_influx.v1(name, "d", ca_file=other / "ca.crt").last("m", "x")
