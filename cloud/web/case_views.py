@@ -4,7 +4,7 @@ import msgspec
 
 from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import case as rules
-from cloud.core import sensors
+from cloud.core import levels, sensors
 from cloud.core.course import Picture
 from cloud.core.events import (
     Approved,
@@ -33,6 +33,7 @@ from cloud.web.schemas import (
     TimelineEntry,
     VisitView,
 )
+from contract.errors import Refused
 from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN, Deviation
 from contract.machines import MachineType
 from contract.tickets import ClosingReport, Finding
@@ -142,7 +143,8 @@ def _left(case: Case) -> list[Step]:
 
 def actions(case: Case, now_ns: int) -> list[str]:
     """Return what a person may decide now: the decisions that would move the case."""
-    asked = {**_EVENTS, "pause": PauseAsked(by="?", why="?", until_ns=now_ns + 3600 * NS)}
+    why = next(iter(case.plan.terms.pause_reasons), "?")
+    asked = {**_EVENTS, "pause": PauseAsked(by="?", why=why, until_ns=now_ns + 3600 * NS)}
     return [name for name, event in asked.items() if _moves(case, event, now_ns)]
 
 
@@ -152,7 +154,10 @@ def reportable(case: Case, now_ns: int) -> bool:
 
 
 def _moves(case: Case, event: Event, now_ns: int) -> bool:
-    after, _ = rules.step(case, event, now_ns)
+    try:
+        after, _ = rules.step(case, event, now_ns)
+    except Refused:
+        return False
     return after != case
 
 
@@ -240,15 +245,19 @@ def visit(found: Visit) -> VisitView:
 
 
 def _promise(case: Case) -> PromiseView:
+    kept, terms = levels.kept(case), case.plan.terms
+    stood_ns = sum(to_ns - from_ns for from_ns, to_ns in terms.stood)
     return PromiseView(
-        service_level=getattr(case.plan, "service_level", ""),
-        respond_by_ns=getattr(case.plan, "respond_by_ns", None),
-        response_kept=None,
+        service_level=case.plan.service_level,
+        respond_by_ns=case.plan.respond_by_ns,
+        response_kept=kept.response,
         restore_by_ns=case.plan.due_ns,
-        restore_kept=None,
+        restore_kept=kept.restore,
         visit_by_ns=case.plan.escalate_at_ns,
         paused_ns=case.paused_ns,
         paused_until_ns=case.paused_until_ns,
+        pause_reasons=terms.pause_reasons,
+        pause_left_h=max(terms.pause_max_h - stood_ns / 3600 / NS, 0),
     )
 
 

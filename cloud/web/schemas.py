@@ -62,6 +62,7 @@ class FleetMachine(_View):
     tier: str = Field(description="Service tier, A to C.", examples=["B"])
     serial: str = ""
     address: str = ""
+    labels: list[str] = Field(default=[], description="Words of the operator's own.")
     status: Status
     status_text: str = Field(examples=["Healthy"])
     online: bool
@@ -242,13 +243,15 @@ class PromiseView(_View):
     """What was promised about a case, and whether it was kept."""
 
     service_level: str = Field(description="What was promised to whom, in a sentence.")
-    respond_by_ns: int | None
+    respond_by_ns: int
     response_kept: bool | None = Field(description="None: not decided yet, or nothing promised.")
     restore_by_ns: int
     restore_kept: bool | None
     visit_by_ns: int = Field(description="A visit ordered later would break the promise.")
     paused_ns: int | None = Field(description="The clock stands still since.")
     paused_until_ns: int | None
+    pause_reasons: list[str] = Field(description="For what its clock may stand still.")
+    pause_left_h: float = Field(ge=0, description="For how long it still may.")
 
 
 class VisitView(_View):

@@ -14,6 +14,7 @@ from cloud.web.console import (
     rollout,
     rollout_new,
     rollouts,
+    ticket,
     tickets,
     value,
     viewer,
@@ -34,8 +35,10 @@ def install(faces: Faces) -> None:
     """Register all pages."""
     viewer.install(faces.people)
     desk, service, views = faces.desk, faces.rollouts, Views(faces.desk)
-    for page in (fleet, case, tickets, quarantine):
+    for page in (fleet, quarantine):
         page.install(desk, views)
+    for about in (case, ticket, tickets):
+        about.install(faces, views)
     of_rollouts = RolloutViews(service)
     machine.install(desk, views, service, of_rollouts)
     releases.install(desk, service)

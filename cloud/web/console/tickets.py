@@ -1,178 +1,164 @@
-"""Tickets: why a visit is needed, by when, what was tried, and the technician's closing report."""
+"""Tickets: what could not be fixed remotely, why, by when, and how the visit stands."""
 
+from urllib.parse import quote, urlencode
+
+from msgspec import Struct, structs
 from nicegui import ui
-from nicegui.element import Element
 
-from cloud.web import words
-from cloud.web.console.decisions import attempt
+from cloud.web.console import ticket, ticket_parts
+from cloud.web.console.case_style import style
 from cloud.web.console.frame import frame, live, load
-from cloud.web.console.parts import (
-    PHASE_TONE,
-    SEVERITY_TONE,
-    Section,
-    Text,
-    box,
-    empty,
-    link,
-    pill,
-)
-from cloud.web.ports import Desk
-from cloud.web.schemas import CaseDetail
+from cloud.web.console.parts import SEVERITY_TONE, Section, Text, box, empty, link, pill, set_prop
+from cloud.web.console.tongue import ago, later, t, told, utc
+from cloud.web.faces import Faces
 from cloud.web.ticket_schemas import TicketBrief
 from cloud.web.views import Views
-from contract.tickets import ClosingReport, Part
+from contract.tickets import TicketState
 
-DELIVERY_TONE = {
-    "delivered": ("ok", "mark_email_read", "Handed to dispatch"),
-    "waiting": ("warn", "schedule_send", "Not handed over yet"),
-    "failed": ("bad", "error_outline", "Dispatch did not take it"),
-}
-NOTES_MAX = 4000
 EVERY_S = 3.0
+STATES = {
+    "open": later("Open"),
+    "late": later("Late"),
+    "withdrawn": later("Withdrawn"),
+    "closed": later("Closed"),
+    "all": later("All"),
+}
+TICKETS_MAX = 200
 
 
-def install(desk: Desk, views: Views) -> None:
+class Pick(Struct, frozen=True):
+    """Which tickets are asked for."""
+
+    state: str = "open"
+    reason: str = ""
+    site: str = ""
+
+    def fits(self, found: TicketBrief) -> bool:
+        """Tell whether a ticket is one of them."""
+        stands = {"all": True, "late": found.late}.get(self.state, found.state == self.state)
+        reason = self.reason in ("", found.reason)
+        return stands and reason and self.site in ("", found.site)
+
+    def address(self) -> str:
+        """Return where the page shows them."""
+        given = {name: value for name, value in structs.asdict(self).items() if value}
+        return f"/tickets?{urlencode(given)}"
+
+
+def install(faces: Faces, views: Views) -> None:
     """Register the page."""
 
-    def read() -> list[tuple[TicketBrief, CaseDetail | None]]:
-        return [
-            (ticket, views.case(ticket.key) if ticket.case and ticket.case.open else None)
-            for ticket in views.tickets()
-        ]
-
     @ui.page("/tickets")
-    async def tickets_page() -> None:
-        with frame(desk, "/tickets", "Tickets"):
+    async def tickets_page(state: str = "open", reason: str = "", site: str = "") -> None:
+        with frame(faces.desk, "/tickets", t("Tickets")):
+            style()
             with box("stack stack-s"):
-                Text("Tickets", tag="h1")
-                Text("What could not be fixed remotely, and why.", "muted")
-            first = await load(read)
-            host = box("host")
-            listed = Section(box("stack stack-l"))
-            listed.show(repr(first), lambda: _tickets(desk, first, host))
+                Text(t("Tickets"), tag="h1")
+                Text(t("What could not be fixed remotely, and why."), "muted")
+            found = await load(views.tickets)
+            page = _Page(faces, found, Pick(state if state in STATES else "open", reason, site))
 
             async def refresh() -> None:
-                seen = await load(read)
-                listed.show(repr(seen), lambda: _tickets(desk, seen, host))
+                page.show(await load(views.tickets))
 
             live(refresh, EVERY_S)
 
 
-def _tickets(
-    desk: Desk, tickets: list[tuple[TicketBrief, CaseDetail | None]], host: Element
-) -> None:
-    if not tickets:
-        empty("inventory_2", "No tickets", "Everything so far was dealt with remotely.")
-    for ticket, case in tickets:
-        with box("card"):
-            with box("head").style("margin-bottom: 14px"):
-                with box("stack stack-s"):
-                    link(ticket.title, f"/cases/{ticket.key}", "machine-title wrap")
-                    with box("row small muted"):
-                        link(ticket.machine_title, f"/machines/{ticket.device}")
-                        Text(f"{ticket.site} · opened {words.utc(ticket.opened_ns)}", tag="span")
-                with box("row"):
-                    tone, icon = SEVERITY_TONE[ticket.severity]
-                    pill(tone, icon, f"{ticket.severity.capitalize()} severity")
-                    if ticket.case is not None:
-                        pill(*PHASE_TONE[ticket.case.phase], ticket.case.phase_text)
-            ticket_body(desk, ticket, case, host)
+class _Page:
+    """Filters on top, then one row for each ticket."""
+
+    def __init__(self, faces: Faces, found: list[TicketBrief], pick: Pick) -> None:
+        self._desk, self._found, self._pick = faces.desk, found, pick
+        self._chips: dict[str, Text] = {}
+        with box("picks"):
+            for state in STATES:
+                self._chips[state] = self._chip(state)
+            reasons = {"": t("Every reason")} | {x.reason: told(x.reason_text) for x in found}
+            sites = {"": t("Every site")} | {x.site: x.site for x in found}
+            self._select(t("Reason"), "reason", reasons)
+            self._select(t("Site"), "site", sites)
+        self._rows = Section(box("stack"))
+        self.show(found)
+
+    def _chip(self, state: str) -> Text:
+        chip = Text("", "chip", tag="button").props('type="button"')
+        chip.on("click", lambda: self._choose(state=state))
+        return chip
+
+    def _select(self, label: str, name: str, options: dict[str, str]) -> None:
+        chosen = getattr(self._pick, name)
+        made = ui.select(options, label=label, value=chosen if chosen in options else "")
+        made.props("outlined dense options-dense")
+        made.on_value_change(lambda event: self._choose(**{name: event.value or ""}))
+
+    def _choose(self, **changed: str) -> None:
+        self._pick = structs.replace(self._pick, **changed)
+        ui.navigate.history.replace(self._pick.address())
+        self.show(self._found)
+
+    def show(self, found: list[TicketBrief]) -> None:
+        """Set what is known now, and how many there are behind each filter."""
+        self._found = found
+        for state, chip in self._chips.items():
+            pick = structs.replace(self._pick, state=state)
+            chip.text = f"{told(STATES[state])} {sum(map(pick.fits, found))}"
+            set_prop(chip, "aria-pressed", "true" if state == self._pick.state else "false")
+        shown = sorted(filter(self._pick.fits, found), key=_urgency)
+        minute = self._desk.now_ns() // (60 * 10**9)
+        self._rows.show((repr(shown), minute), lambda: self._build(shown))
+
+    def _build(self, shown: list[TicketBrief]) -> None:
+        if not self._found:
+            empty("inventory_2", t("No tickets"), t("Everything so far was dealt with remotely."))
+        elif not shown:
+            empty("filter_alt_off", t("No ticket fits"), t("Choose another state, reason or site."))
+        else:
+            with box("card"):
+                for one in shown:
+                    _row(one, self._desk.now_ns())
+        if len(self._found) >= TICKETS_MAX:
+            Text(t("Only the newest {count} tickets are listed.", count=TICKETS_MAX), "muted small")
 
 
-def ticket_body(desk: Desk, ticket: TicketBrief, case: CaseDetail | None, host: Element) -> None:
-    """Show why, by when, with what; and offer the closing report if it may be handed in."""
-    now_ns = desk.now_ns()
-    with box("stack stack-l"):
+def _urgency(found: TicketBrief) -> tuple[bool, int]:
+    """Sort open tickets by when they are due, then the others, the latest first."""
+    ended = found.state is not TicketState.OPEN
+    return ended, -found.opened_ns if ended else found.due_ns
+
+
+def _row(found: TicketBrief, now_ns: int) -> None:
+    with box("ticket-row"):
         with box("stack stack-s"):
-            Text(ticket.reason_text, tag="h3")
-            Text(ticket.reason_detail, "wrap")
-            if ticket.forecast:
-                Text(ticket.forecast, "wrap")
-        with box("facts"):
-            with box("stack").style("gap: 0"):
-                Text("Due", "fact-label")
-                late = ticket.due_ns < now_ns and case is not None
-                due = f"{words.utc(ticket.due_ns)} ({words.ago(ticket.due_ns, now_ns)})"
-                Text(due + (", late" if late else ""), "due num" + (" tone-bad" if late else ""))
-            with box("stack").style("gap: 0"):
-                Text("Dispatch", "fact-label")
-                tone, icon, text = DELIVERY_TONE[ticket.delivery]
-                with box("row").style("gap: 4px"):
-                    ui.icon(icon).classes(f"tone-{tone}")
-                    Text(text, tag="span")
-        with box("facts facts-wide"):
-            for title, lines in (
-                ("Tried remotely", ticket.tried or ["Nothing"]),
-                ("Parts", ticket.parts),
-                ("Skills", ticket.skills),
-                ("Safety", ticket.safety_notes),
-            ):
-                if lines:
-                    _list(title, lines)
-        if case is not None and case.reportable:
-            button = ui.button(
-                "Write the closing report",
-                icon="assignment_turned_in",
-                color=None,
-                on_click=lambda: _report(desk, case, host),
+            link(found.title, f"/tickets/{quote(found.key)}", "machine-title wrap")
+            with box("row small muted"):
+                link(found.machine_title, f"/machines/{quote(found.device)}", "link wrap")
+                Text(found.site, tag="span", classes="wrap")
+                tone, icon = SEVERITY_TONE[found.severity]
+                severity = told(found.severity.capitalize())
+                pill(tone, icon, t("{severity} severity", severity=severity))
+        with box("stack stack-s"):
+            Text(told(found.reason_text), "wrap")
+            _visit(found)
+        with box("stack stack-s"):
+            _due(found, now_ns)
+        with box("ticket-links"):
+            link(t("Evidence"), ticket.evidence(found.case_id), "link").props(
+                f'aria-label="{t("Evidence")}: {found.key}"'
             )
-            button.props("unelevated no-caps").classes("btn btn-side").style("align-self: start")
+            link(t("Work order"), f"/tickets/{quote(found.key)}", "link")
 
 
-def _list(title: str, lines: list[str]) -> None:
-    with box("stack stack-s"):
-        Text(title, "fact-label")
-        with box("plain", tag="ul"):
-            for line in lines:
-                Text(line, tag="li", classes="wrap")
+def _visit(found: TicketBrief) -> None:
+    with box("row"):
+        ticket_parts.state_pill(found)
+        if found.visit is not None and found.state is TicketState.OPEN:
+            state = told(ticket_parts.VISIT[found.visit.state])
+            Text(t("Visit: {state}", state=state), "small", tag="span")
 
 
-def _suggested(case: CaseDetail) -> str | None:
-    return case.fault if case.fault in case.findings else None
-
-
-def _parts(desk: Desk, case: CaseDetail) -> dict[str, Part]:
-    """Return all parts that the machine type's faults may need, by number."""
-    machine = desk.machines.get(case.machine_type)
-    specs = machine.faults if machine else []
-    return {part.number: part for spec in specs for part in spec.parts}
-
-
-def _report(desk: Desk, case: CaseDetail, host: Element) -> None:
-    with host, ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
-        Text("Closing report", tag="h2")
-        Text("Closes the case. What was found is kept, so that diagnosis gets better.", "muted")
-        finding = ui.select(case.findings, label="What was it?", value=_suggested(case))
-        finding.props("outlined dense options-dense")
-        parts = _parts(desk, case)
-        used = ui.select(
-            {number: f"{part.name} ({number})" for number, part in parts.items()},
-            label="Parts replaced",
-            multiple=True,
-        ).props("outlined dense options-dense")
-        notes = ui.textarea("What was done").props(f"outlined dense maxlength={NOTES_MAX}")
-        resolved = ui.checkbox("The machine works again", value=True)
-        name = ui.input("Technician").props("outlined dense maxlength=80")
-
-        async def hand_in() -> None:
-            if not finding.value or not str(name.value or "").strip():
-                ui.notify("Please say what it was, and who found it.")
-                return
-            report = ClosingReport(
-                finding=str(finding.value),
-                notes=str(notes.value or "").strip(),
-                parts_used=[parts[number] for number in used.value or []],
-                resolved=bool(resolved.value),
-                technician=str(name.value).strip(),
-            )
-            if await attempt(lambda: desk.report(case.case_id, report)):
-                dialog.close()
-
-        with box("right-row"):
-            back = ui.button("Back", color=None, on_click=dialog.close).props("unelevated no-caps")
-            back.classes("btn btn-side")
-            go = ui.button("Close the case", color=None, on_click=hand_in).props(
-                "unelevated no-caps"
-            )
-            go.classes("btn btn-main")
-    dialog.on("hide", dialog.delete)
+def _due(found: TicketBrief, now_ns: int) -> None:
+    Text(t("Due {time}", time=utc(found.due_ns)), "num small" + " tone-bad" * found.late)
+    if found.late:
+        pill("bad", "alarm", t("late"))
+    elif found.state is TicketState.OPEN:
+        Text(ago(found.due_ns, now_ns), "small muted num")
