@@ -197,6 +197,11 @@ class Desk:
         return self._parts.machines
 
     @property
+    def playbooks(self) -> Playbooks:
+        """What is tried for which fault, as it is in force."""
+        return self._playbooks
+
+    @property
     def timescale(self) -> Timescale:
         """How fast plant time runs."""
         return self._parts.timescale

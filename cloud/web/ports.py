@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from cloud.adapters.series import Readable
 from cloud.adapters.store import Store
+from cloud.core.playbook import Playbooks
 from cloud.core.states import Step
 from contract.commands import Answer
 from contract.faults import Severity
@@ -80,6 +81,10 @@ class Desk(Protocol):
     @property
     def machines(self) -> Mapping[str, MachineType]:
         """Machine types by name."""
+
+    @property
+    def playbooks(self) -> Playbooks:
+        """What is tried for which fault, as it is in force."""
 
     @property
     def timescale(self) -> Timescale:
