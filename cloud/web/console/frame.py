@@ -152,6 +152,10 @@ def _person() -> None:
             Text(told(ROLES.get(who.role, who.role)), "small muted")
         with box("row"):
             with _form("/language"), box("languages").props("role=group") as group:
+                came = context.client.request.url
+                box(tag="input").props("type=hidden name=next").props["value"] = (
+                    f"{came.path}?{came.query}" if came.query else came.path
+                )
                 for code, name in tongue.LANGUAGES.items():
                     chosen = Text(name, "language", tag="button")
                     chosen.props(f"type=submit name=language value={code} lang={code}")

@@ -2,9 +2,10 @@
 
 from nicegui import ui
 
-from cloud.web import words
+from cloud.web.console import tongue
 from cloud.web.console.frame import frame, live, load
 from cloud.web.console.parts import Section, Text, box, empty
+from cloud.web.console.tongue import t
 from cloud.web.ports import Desk
 from cloud.web.schemas import QuarantineEntry
 from cloud.web.views import Views
@@ -17,10 +18,11 @@ def install(desk: Desk, views: Views) -> None:
 
     @ui.page("/quarantine")
     async def quarantine_page() -> None:
-        with frame(desk, "/quarantine", "Quarantine"):
+        with frame(desk, "/quarantine", t("Quarantine")):
             with box("stack stack-s"):
-                Text("Quarantine", tag="h1")
-                Text("Messages that could not be used. Nothing else was held up by them.", "muted")
+                Text(t("Quarantine"), tag="h1")
+                about = t("Messages that could not be used. Nothing else was held up by them.")
+                Text(about, "muted")
             found = await load(views.quarantine)
             listed = Section(box())
             listed.show(tuple(found), lambda: _entries(found))
@@ -34,13 +36,17 @@ def install(desk: Desk, views: Views) -> None:
 
 def _entries(entries: list[QuarantineEntry]) -> None:
     if not entries:
-        empty("verified_user", "Nothing in quarantine", "Every message so far kept the contract.")
+        empty(
+            "verified_user",
+            t("Nothing in quarantine"),
+            t("Every message so far kept the contract."),
+        )
         return
     with box("stack stack-l"):
         for entry in entries:
             with box("card stack"):
                 with box("row between"):
-                    Text(words.utc(entry.at_ns), "small muted num")
+                    Text(tongue.utc(entry.at_ns), "small muted num")
                     Text(entry.topic, "mono muted wrap")
                 Text(entry.reason, "wrap")
                 Text(entry.payload, "mono payload wrap")

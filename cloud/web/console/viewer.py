@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from fastapi import Request
 from msgspec.structs import replace
 from nicegui import context
+from nicegui.slot import Slot
 
 from cloud.core.people import Person, Role, may
 from cloud.web.people_ports import COOKIE, People
@@ -57,7 +58,7 @@ def language() -> str:
     """Return the language of who looks at the page under work; outside of one, English."""
     if _reading.get():
         return _reading.get()
-    if not context.slot_stack:
+    if not Slot.get_stack():
         return "en"
     request = context.client.request
     found = signed_in(request)
