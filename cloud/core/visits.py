@@ -250,3 +250,12 @@ def refusal(case: Case, key: str, word: VisitUpdate) -> str:
     if contradicts(visit, word):
         return f"the visit of ticket {key} is {visit.state.value}, and that is final"
     return ""
+
+
+def number(key: str) -> int:
+    """Return which ticket of its case a key is, from 1; 0: it is no key."""
+    _, again, text = key.partition("~")
+    if not again:
+        return 1
+    whole = text.isascii() and text.isdigit() and len(text) < 4 and text[0] != "0"
+    return int(text) if whole and text != "1" else 0

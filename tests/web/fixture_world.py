@@ -12,10 +12,12 @@ import msgspec
 from cloud.adapters.series import Row, Series
 from cloud.adapters.series_sqlite import SqliteSeries
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
+from cloud.core import alerts, levels, playbook, ticket, visits, wishes
 from cloud.core import case as rules
-from cloud.core import playbook, ticket
 from cloud.core.asset import AssetRow
 from cloud.core.events import (
+    Alerted,
+    AlertEnded,
     Approved,
     CommandFinished,
     Dismissed,
@@ -25,19 +27,24 @@ from cloud.core.events import (
     Evidence,
     Note,
     OpenTicket,
+    PauseAsked,
     Rejected,
     ReportReceived,
+    ResumeAsked,
     SaveLabel,
     Tick,
+    TryAsked,
+    VisitUpdated,
 )
-from cloud.core.states import Case, Mode, Phase
-from cloud.web.ports import Action, Live, Notice
+from cloud.core.states import Case, Mode, Phase, Step
+from cloud.service.hand import checked
+from cloud.web.ports import Action, Alert, Live, Notice
 from contract import codec, machines
-from contract.commands import AnswerStatus
+from contract.commands import Answer, AnswerStatus
 from contract.errors import Refused
 from contract.faults import NO_DATA, Hypothesis
 from contract.machines import MachineType
-from contract.tickets import Asset, ClosingReport, Forecast
+from contract.tickets import Asset, ClosingReport, Forecast, VisitUpdate
 from contract.timescale import Timescale
 from models.monitor import State
 from tests.frames import frames
@@ -68,6 +75,7 @@ class WorldDesk:
         self.worries: list[str] = []
         self.forecasts: dict[str, Forecast] = {}
         self.warnings: dict[str, list[Notice]] = {}
+        self.sent: dict[str, Answer] = {}
         self.playbooks = playbook.shipped(self.machines)
 
     def close(self) -> None:
@@ -109,6 +117,86 @@ class WorldDesk:
     async def report(self, case_id: str, report: ClosingReport) -> None:
         if not self.move(case_id, ReportReceived(report), self.now_ns()):
             raise Refused("no ticket of this case is open")
+
+    def remedies(self, case_id: str) -> list[Step]:
+        case = self.case(case_id)
+        return wishes.offered(case, self.machines[case.machine_type])
+
+    async def attempt(self, case_id: str, remedy: str, by: str) -> None:
+        offered = {step.remedy: step for step in self.remedies(case_id)}
+        if remedy not in offered:
+            raise Refused(f"{remedy} cannot be tried now")
+        self._decided(case_id, TryAsked(by=by, step=offered[remedy]))
+
+    async def pause(self, case_id: str, by: str, why: str, until_ns: int) -> None:
+        plan, now_ns = self.case(case_id).plan, self.now_ns()
+        until_ns = levels.pause_until(plan, why, now_ns, until_ns)
+        self._decided(case_id, PauseAsked(by=by, why=why, until_ns=until_ns))
+
+    async def resume(self, case_id: str, by: str) -> None:
+        self._decided(case_id, ResumeAsked(by=by))
+
+    def _decided(self, case_id: str, event: Event) -> None:
+        if not self.move(case_id, event, self.now_ns()):
+            raise Refused("this does not apply now")
+
+    async def command(self, device: str, name: str, argument: float | None, by: str) -> str:
+        asset = self.store.asset(device)
+        if asset is None:
+            raise Refused(f"there is no machine {device}")
+        checked(self.machines[asset.machine_type], name, argument)
+        if self.store.open_case(device) is not None:
+            raise Refused(f"{device} has an open case")
+        command_id = f"hand-{len(self.sent) + 1}"
+        self.sent[command_id] = Answer(
+            id=command_id, status=AnswerStatus.DONE, at_ns=self.now_ns(), reason=f"as {by} said"
+        )
+        return command_id
+
+    def answer(self, command_id: str) -> Answer | None:
+        return self.sent.get(command_id)
+
+    async def alerted(self, alert: Alert) -> str:
+        asset, now_ns = self.store.asset(alert.device), self.now_ns()
+        if asset is None:
+            raise Refused(f"there is no machine {alert.device}")
+        row = self.store.open_case(alert.device)
+        if row is not None:
+            event: Event = Alerted(alert.id, alert.title, alert.at_ns)
+            if alert.ended and self.case(row.case_id).alert == alert.id:
+                event = AlertEnded(alert.at_ns)
+            self.move(row.case_id, event, now_ns)
+            return row.case_id
+        if alert.ended:
+            return ""
+        machine, said = (
+            self.machines[asset.machine_type],
+            (alert.title, alert.detail, alert.severity),
+        )
+        found = alerts.diagnosis(machine, self.playbooks.policy, said, alert.fault)
+        plan = playbook.plan(machine, "B", found, self.playbooks, now_ns)
+        outcome = rules.open_case(
+            case_id=f"{alert.device}-{now_ns // 10**6:x}",
+            device=alert.device,
+            site=asset.site,
+            machine_type=asset.machine_type,
+            diagnosis=found,
+            plan=alerts.described(plan, found),
+            now_ns=now_ns,
+            alert=alert.id,
+            alert_ns=alert.at_ns,
+        )
+        self._save(*outcome, now_ns, None)
+        return outcome[0].case_id
+
+    async def visited(self, key: str, update: VisitUpdate) -> None:
+        row = self.store.case(key.partition("~")[0])
+        if row is None or visits.number(key) > (case := rules.decode_case(row.data)).tickets:
+            raise Refused(f"there is no ticket {key}")
+        why = visits.refusal(case, key, update)
+        if why:
+            raise Refused(why)
+        self.move(row.case_id, VisitUpdated(update), self.now_ns())
 
     def add_machine(self, device: str, machine_type: str, title: str, site: str) -> None:
         self.store.put_asset(
