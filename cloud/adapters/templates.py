@@ -252,7 +252,8 @@ class _Told:
 
     def _value(self, expression: str) -> object:
         try:
-            return _compiled(expression)(**self._names)
+            found = _compiled(expression)(**self._names)
+            return str(found) if isinstance(found, str) else found
         except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
             raise Refused(
                 f"{self._form.title}: {expression!r} cannot be filled: {error}"

@@ -8,22 +8,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from cloud.adapters import webhook
+from cloud.adapters import outgoing, webhook
+from cloud.core.telling import EventType
 
+ENDS = (EventType.TICKET_WITHDRAWN, EventType.TICKET_CLOSED)
 TOLERANCE_S = 300
 """How far a delivery's time may be off: what Standard Webhooks' own libraries allow."""
 
 
 class Dispatch:
-    """An HTTP server on the loopback that counts deliveries by ticket."""
+    """An HTTP server on the loopback that follows each ticket from its opening to its end."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
         self.tickets: dict[str, dict[str, object]] = {}
-        """First delivery of each ticket, by key."""
+        """Each ticket as its opening told it, by key."""
         self.deliveries: dict[str, int] = {}
-        self.differing: list[str] = []
-        """Keys that were delivered again with another content, which must never happen."""
+        """How often each ticket's opening came."""
+        self.ended: dict[str, str] = {}
+        """The event that ended a ticket, by key."""
+        self.complaints: list[str] = []
+        self._bodies: dict[str, bytes] = {}
         self.refused = 0
         """Requests whose signature does not hold."""
         self._lock = threading.Lock()
@@ -32,26 +37,46 @@ class Dispatch:
 
     def problems(self) -> list[str]:
         """Say what was wrong with deliveries."""
-        found = [f"ticket {key} was delivered again with another content" for key in self.differing]
+        found = list(self.complaints)
         if self.refused:
             found.append(f"{self.refused} deliveries were not signed as agreed")
         return found
 
     def take(self, headers: dict[str, str], body: bytes) -> int:
         """Check and keep one delivery; return the HTTP status to answer."""
-        key, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+        message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not stamp.isdigit() or abs(int(stamp) - _wall_s()) > TOLERANCE_S:
             return self._refuse()
-        expected = webhook.signed_request(self.secret, key, int(stamp), body).headers
+        expected = webhook.signed_request(self.secret, message_id, int(stamp), body).headers
         given = headers.get("webhook-signature", "").split(" ")
         if not any(hmac.compare_digest(expected["webhook-signature"], one) for one in given):
             return self._refuse()
-        ticket = json.loads(body)["data"]
         with self._lock:
-            self.deliveries[key] = self.deliveries.get(key, 0) + 1
-            if self.tickets.setdefault(key, ticket) != ticket:
-                self.differing.append(key)
+            self._keep(message_id, body)
         return 204
+
+    def _keep(self, message_id: str, body: bytes) -> None:
+        event = json.loads(body)
+        if event["type"] == EventType.TEST:
+            return
+        kind, ticket = event["type"], event["data"]["ticket"]
+        key = ticket["key"]
+        if kind == EventType.TICKET_OPENED:
+            self.deliveries[key] = self.deliveries.get(key, 0) + 1
+        known = self._bodies.setdefault(message_id, body)
+        if known != body:
+            self.complaints.append(f"ticket {key} was delivered again with another content")
+        if known is not body:
+            return
+        if kind == EventType.TICKET_OPENED and key in self.tickets:
+            self.complaints.append(f"ticket {key} was opened twice")
+        if kind != EventType.TICKET_OPENED and key not in self.tickets:
+            self.complaints.append(f"ticket {key} got {kind} before it was opened")
+        if key in self.ended:
+            self.complaints.append(f"ticket {key} got {kind} after {self.ended[key]}")
+        self.tickets.setdefault(key, ticket)
+        if kind in ENDS:
+            self.ended[key] = kind
 
     def _refuse(self) -> int:
         with self._lock:
@@ -77,7 +102,7 @@ def _server(dispatch: Dispatch) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length", 0))
-            if length > webhook.MAX_BODY_BYTES:
+            if length > outgoing.MAX_BODY_BYTES:
                 self.send_error(413)
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
