@@ -166,6 +166,8 @@ class Hooks:
         old = _order(row)
         if (order.format, order.signing) != (old.format, old.signing):
             raise Refused("format and signing of an endpoint stay: make a new endpoint")
+        if order.url == _masked(old.url):
+            order = replace(order, url=old.url)
         kept = {k: v for k, v in old.settings.items() if templates.is_secret(old.format, k)}
         if outgoing.shown(order.url) != outgoing.shown(old.url):
             kept = {}  # secrets of the old target never go to a new one unseen
@@ -311,7 +313,9 @@ def _shown(row: EndpointRow, counts: Counter[tuple[str, str]]) -> Endpoint:
     public = row.secret.startswith(webhook.PRIVATE)
     return Endpoint(
         id=row.id,
-        order=replace(order, settings=templates.shown(order.format, order.settings)),
+        order=replace(
+            order, url=_masked(order.url), settings=templates.shown(order.format, order.settings)
+        ),
         from_config=row.from_config,
         disabled=row.disabled,
         waiting=counts[row.id, DeliveryState.WAITING],
@@ -319,6 +323,11 @@ def _shown(row: EndpointRow, counts: Counter[tuple[str, str]]) -> Endpoint:
         delivered_ns=row.delivered_ns,
         public_key=webhook.public_key(row.secret) if public else "",
     )
+
+
+def _masked(url: str) -> str:
+    """Return a URL without its query, where receivers like to put keys."""
+    return f"{outgoing.shown(url)}?{templates.HIDDEN}" if "?" in url else url
 
 
 def _delivery(row: DeliveryRow) -> Delivery:
