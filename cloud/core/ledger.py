@@ -8,6 +8,7 @@ back.
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct, structs
 
@@ -235,14 +236,36 @@ def taken_back(reversal: Entry, original: Entry) -> Entry:
     )
 
 
-def kind_of(entry: Entry) -> EntryKind:
+class Counted(Protocol):
+    """What of a line is added up."""
+
+    @property
+    def kind(self) -> str:
+        """One of `EntryKind`."""
+
+    @property
+    def reverses(self) -> str:
+        """Key of the line that is taken back."""
+
+    @property
+    def count(self) -> float:
+        """Visits, cases or hours."""
+
+    @property
+    def amount(self) -> float | None:
+        """None where no price was set."""
+
+    @property
+    def currency(self) -> str:
+        """Of the amount."""
+
+
+def kind_of(line: Counted) -> EntryKind:
     """Return what a line counts towards: a reversal towards what it takes back."""
-    if entry.kind is not EntryKind.REVERSED:
-        return entry.kind
-    return EntryKind(entry.reverses.rsplit("/", 1)[1])
+    return EntryKind(line.reverses.rsplit("/", 1)[1] if line.reverses else line.kind)
 
 
-def totals(lines: Iterable[Entry], currency: str) -> tuple[dict[str, float], dict[str, float]]:
+def totals(lines: Iterable[Counted], currency: str) -> tuple[dict[str, float], dict[str, float]]:
     """Return counts and amounts by kind, reversals taken off.
 
     How many lines took something back stands under ``reversed``. Kinds without a price, and lines
@@ -255,6 +278,6 @@ def totals(lines: Iterable[Entry], currency: str) -> tuple[dict[str, float], dic
         counts[kind] = counts.get(kind, 0.0) + line.count
         if line.amount is not None and line.currency == currency:
             amounts[kind] = amounts.get(kind, 0.0) + line.amount
-        if line.kind is EntryKind.REVERSED:
-            counts[line.kind.value] = counts.get(line.kind.value, 0.0) + 1
+        if line.reverses:
+            counts[EntryKind.REVERSED.value] = counts.get(EntryKind.REVERSED.value, 0.0) + 1
     return counts, amounts
