@@ -50,6 +50,8 @@ class Person(Struct, frozen=True):
 
 GATEWAY = Person("api", Role.ADMIN)
 """Who holds the gateway's own token."""
+BY_TOKEN = " (by api token)"  # noqa: S105 (words, no secret)
+"""Follows a name that was given with the gateway's own token: typed, not signed in."""
 
 
 def may(person: Person, role: Role) -> bool:

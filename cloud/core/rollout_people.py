@@ -2,6 +2,7 @@
 
 from msgspec import structs
 
+from cloud.core.people import BY_TOKEN
 from cloud.core.rollout_moves import Turn, begin_stop, call_back, enter, is_active
 from cloud.core.rollout_states import (
     Approved,
@@ -82,7 +83,8 @@ def _said(did: str, event: Paused | Canceled | StopAsked) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+    names = {name.removesuffix(BY_TOKEN).strip().casefold() for name in (one, other)}
+    return len(names) == 1
 
 
 def _person(name: str) -> None:

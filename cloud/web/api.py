@@ -44,16 +44,36 @@ DENIED: Responses = {
 }
 
 
-class Decision(BaseModel):
-    """A person's decision about a case."""
-
-    by: str = Field(
-        "",
+By = Annotated[
+    str,
+    Field(
         max_length=BY_MAX,
         description="Who decides; only with the gateway's own token, else whose token it is.",
         examples=["J. Doe, shift lead"],
-    )
+    ),
+]
+
+
+class Decision(BaseModel):
+    """A person's decision about a case."""
+
+    by: By = ""
     why: str = Field("", max_length=1000, description="In a sentence, for the timeline.")
+
+
+class Trial(BaseModel):
+    """A remedy that a person wants tried."""
+
+    remedy: str = Field(max_length=64, description="Its code.", examples=["restart_controller"])
+    by: By = ""
+
+
+class Pause(BaseModel):
+    """How long the customer asked to wait."""
+
+    until_ns: int = Field(ge=0, le=MAX_NS, description="In plant time.")
+    why: str = Field("", max_length=1000, description="In a sentence, for the timeline.")
+    by: By = ""
 
 
 def _found(view: T | None, what: str) -> T:
@@ -171,6 +191,9 @@ def _case_writes(router: APIRouter, desk: Desk, views: Views, doors: Doors) -> N
         route = router.post(path, tags=["cases"], summary=summary, responses=DENIED)
         route(_decide(desk, views, action, operator))
 
+    _tries(router, desk, views, doors.needs(Role.ENGINEER))
+    _pauses(router, desk, views, operator)
+
     @router.post(
         "/cases/{case_id}/report",
         tags=["tickets"],
@@ -187,6 +210,55 @@ def _case_writes(router: APIRouter, desk: Desk, views: Views, doors: Doors) -> N
             known = ", ".join(case.findings)
             raise Malformed(f"finding {closing.finding!r} is not known for this machine: {known}")
         await desk.report(case_id, closing)
+        return await asyncio.to_thread(_case, views, case_id)
+
+
+def _tries(router: APIRouter, desk: Desk, views: Views, engineer: Callable[..., Person]) -> None:
+    @router.post(
+        "/cases/{case_id}/try",
+        tags=["cases"],
+        summary="Try a remedy next; whoever asks for it agrees to it",
+        responses=DENIED,
+    )
+    async def attempt(
+        case_id: CaseId,
+        trial: Annotated[Trial, Body()],
+        person: Annotated[Person, Depends(engineer)],
+    ) -> CaseDetail:
+        await asyncio.to_thread(_case, views, case_id)
+        await desk.attempt(case_id, trial.remedy, decides(person, trial.by))
+        return await asyncio.to_thread(_case, views, case_id)
+
+
+def _pauses(router: APIRouter, desk: Desk, views: Views, operator: Callable[..., Person]) -> None:
+    @router.post(
+        "/cases/{case_id}/pause",
+        tags=["cases"],
+        summary="Let the promise's clock stand still, because the customer asked to wait",
+        responses=DENIED,
+    )
+    async def pause(
+        case_id: CaseId,
+        wish: Annotated[Pause, Body()],
+        person: Annotated[Person, Depends(operator)],
+    ) -> CaseDetail:
+        await asyncio.to_thread(_case, views, case_id)
+        await desk.pause(case_id, decides(person, wish.by), wish.why, wish.until_ns)
+        return await asyncio.to_thread(_case, views, case_id)
+
+    @router.post(
+        "/cases/{case_id}/resume",
+        tags=["cases"],
+        summary="Let the promise's clock run again",
+        responses=DENIED,
+    )
+    async def resume(
+        case_id: CaseId,
+        decision: Annotated[Decision, Body()],
+        person: Annotated[Person, Depends(operator)],
+    ) -> CaseDetail:
+        await asyncio.to_thread(_case, views, case_id)
+        await desk.resume(case_id, decides(person, decision.by))
         return await asyncio.to_thread(_case, views, case_id)
 
 

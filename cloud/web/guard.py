@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.core.people import GATEWAY, Person, Role, may
+from cloud.core.people import BY_TOKEN, GATEWAY, Person, Role, may
 from cloud.web import problems
 from cloud.web.people_ports import COOKIE, People
 from contract.errors import Malformed
@@ -127,7 +127,7 @@ def decides(person: Person, named: str) -> str:
         Malformed: somebody speaks in another's name.
     """
     if person == GATEWAY:
-        return f"{named.strip()} (by api token)" if named.strip() else GATEWAY.name
+        return named.strip() + BY_TOKEN if named.strip() else GATEWAY.name
     if named.strip():
         raise Malformed(f"leave 'by' out: with this token {person.name} decides")
     return person.name

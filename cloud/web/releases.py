@@ -81,13 +81,16 @@ def _reads(router: APIRouter, desk: Rollouts) -> None:
             )
         return _repository(state)
 
-    @router.head("/api/repository/targets/{path:path}", include_in_schema=False)
-    async def has_artifact(path: TargetName) -> Response:
-        return _artifact(desk, path)
-
 
 def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> None:
     slots, engineer = asyncio.Semaphore(UPLOADS_MAX), doors.needs(Role.ENGINEER)
+    viewer = [Depends(doors.needs(Role.VIEWER))]
+
+    @router.head(
+        "/api/repository/targets/{path:path}", include_in_schema=False, dependencies=viewer
+    )
+    async def has_artifact(path: TargetName) -> Response:
+        return _artifact(desk, path)
 
     @router.put(
         "/api/repository/targets/{path:path}",
@@ -138,7 +141,12 @@ def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> 
 
 def _for_machines(router: APIRouter, desk: Rollouts) -> None:
     @router.head("/repository/metadata/{name}", include_in_schema=False)
-    @router.get("/repository/metadata/{name}", tags=["machines"], summary="A signed metadata file")
+    @router.get(
+        "/repository/metadata/{name}",
+        tags=["machines"],
+        summary="A signed metadata file",
+        responses=PROBLEMS,
+    )
     async def read_metadata(name: MetadataName) -> Response:
         data = desk.metadata(name)
         if data is None:
@@ -153,6 +161,7 @@ def _for_machines(router: APIRouter, desk: Rollouts) -> None:
         tags=["machines"],
         summary="An artifact, whole or in one range",
         response_class=Response,
+        responses=PROBLEMS,
     )
     async def read_artifact(path: TargetName) -> Response:
         return _artifact(desk, path)

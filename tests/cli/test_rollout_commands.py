@@ -17,10 +17,12 @@ from rich.console import Console
 
 from cloud.core.rollout_states import DEFAULT_POLICY, Phase, Stage, UpdatePhase
 from cloud.web import guard, problems, rollouts
+from cloud.web.guard import Doors
 from contract.errors import Malformed, Unreachable
 from farfix import rollout_order, rollout_report
 from farfix.__main__ import main
 from farfix.rollout_api import RolloutApi
+from tests.web import fixture_people
 from tests.web.fixture_rollouts import HOSTILE_DEVICE, PUMP, MemoryRollouts, build
 
 TOKEN = "a-test-token"
@@ -35,11 +37,16 @@ def memory() -> MemoryRollouts:
 
 
 @pytest.fixture
-def address(memory: MemoryRollouts) -> Iterator[str]:
+def address(memory: MemoryRollouts, tmp_path: Path) -> Iterator[str]:
+    with fixture_people.doors(tmp_path) as doors:
+        yield from served(memory, doors)
+
+
+def served(memory: MemoryRollouts, doors: Doors) -> Iterator[str]:
     app = FastAPI()
     app.add_middleware(guard.BodyLimit)
     problems.install(app)
-    app.include_router(rollouts.routes(memory, guard.bearer(TOKEN)))
+    app.include_router(rollouts.routes(memory, doors))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -98,7 +105,7 @@ def test_a_rollout_is_started_from_options(tool: Tool, memory: MemoryRollouts) -
         Stage(count=2, soak_s=7200.0), Stage(percent=100, soak_s=7200.0),
     ]  # fmt: skip
     assert (order.selection.hardware, order.selection.labels) == ([1, 2], ["critical"])
-    assert (order.title, memory.found[6][0].author) == ("Try it", "J. Doe")
+    assert (order.title, memory.found[6][0].author) == ("Try it", "J. Doe (by api token)")
 
 
 def test_a_rollout_is_started_from_a_file(
@@ -185,7 +192,7 @@ def test_people_decide(
     done = tool(*arguments, "--by", "R. Roe")
     assert done.returncode == 0, done.stderr
     assert memory.found[int(arguments[1])][0].phase is phase
-    assert any(row.by == "R. Roe" for row in memory.log)
+    assert any(row.by == "R. Roe (by api token)" for row in memory.log)
 
 
 def test_pause_and_resume(tool: Tool, memory: MemoryRollouts) -> None:
@@ -241,7 +248,7 @@ def test_a_gateway_that_is_not_there_is_said() -> None:
 def test_a_devices_text_cannot_steer_the_terminal(address: str, memory: MemoryRollouts) -> None:
     memory.set(3, HOSTILE_DEVICE, detail="\x1b]0;owned\x07\x1b[2J[red]bold[/red]\u202egnp")
     console = Console(width=200, record=True, force_terminal=True, color_system="truecolor")
-    api = RolloutApi(address)
+    api = RolloutApi(address, TOKEN)
     with console.capture() as captured:
         rollout_report.show(api, 3, console, watch=False)
     api.close()

@@ -76,7 +76,9 @@ class Gateway:
 
     def get(self, path: str) -> object:
         """Read from the API."""
-        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        token = (self.directory / "data" / "api-token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10)
         answer.raise_for_status()
         return answer.json()
 

@@ -1,13 +1,27 @@
 """People for the web's tests: one of each role, and tokens of other systems."""
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
+from cloud.adapters.store import Store
+from cloud.config import Config
 from cloud.core.people import LADDER, Role
 from cloud.service.people import People
+from cloud.web.guard import Doors
 
 PASSWORD = "seven blue pumps in a row"
 GATEWAY_TOKEN = "a-test-token"
+
+
+@contextmanager
+def doors(folder: Path) -> Iterator[Doors]:
+    """Doors over people of their own, in a folder, with the gateway's token of the tests."""
+    store = Store(f"sqlite:///{folder / 'people.db'}")
+    yield Doors(People(store, Config(data_dir=folder)), GATEWAY_TOKEN)
+    store.close()
 
 
 class Crowd:

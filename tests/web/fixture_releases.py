@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from cloud.adapters import database
 from cloud.adapters.repository import Repository
 from cloud.adapters.store import Store
+from cloud.config import Config
 from cloud.core.published import Kept
+from cloud.service.people import People
 from cloud.web import guard, problems, releases
 from cloud.web.rollout_ports import Rollouts
 from tests.adapters.release_room import NOW_NS, Room
@@ -45,7 +47,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         url = f"sqlite:///{folder / 'cases.db'}"
-        Store(url).close()
+        self.store = Store(url)
+        doors = guard.Doors(People(self.store, Config(data_dir=folder)), TOKEN)
         self.engine = database.open_engine(url)
         self.room = Room()
         self.folder = folder / "artifacts"
@@ -56,7 +59,7 @@ class World:
         problems.install(self.app)
         desk = cast("Rollouts", self.shelf)
         incoming = self.repository.incoming
-        self.app.include_router(releases.routes(desk, guard.bearer(TOKEN), incoming))
+        self.app.include_router(releases.routes(desk, doors, incoming))
 
     def client(self, token: str = TOKEN) -> Client:
         return httpx.AsyncClient(

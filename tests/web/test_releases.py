@@ -51,7 +51,7 @@ async def test_a_release_comes_in_and_goes_out(api: Client, world: World) -> Non
         assert timestamp.headers["cache-control"] == "no-cache"
         image = await machine.get(f"/repository/targets/{name}")
     assert image.content == IMAGE
-    assert world.shelf.said == ["publisher"]
+    assert world.shelf.said == ["api"]
     assert world.left() == []
 
 
@@ -82,7 +82,7 @@ async def test_the_same_again_changes_nothing(api: Client, world: World) -> None
 async def test_who_publishes_is_passed_on(api: Client, world: World) -> None:
     texts = {name: data.decode() for name, data in world.room.make().items()}
     answer = await api.put("/api/repository", json={"metadata": texts, "by": "J. Doe"})
-    assert (answer.status_code, world.shelf.said) == (200, ["J. Doe"])
+    assert (answer.status_code, world.shelf.said) == (200, ["J. Doe (by api token)"])
 
 
 async def test_a_bundle_larger_than_any_api_body_fits(api: Client, world: World) -> None:
@@ -206,7 +206,8 @@ async def test_so_many_uploads_and_no_more(api: Client, world: World) -> None:
     [
         b"", b"{}", b"[]", b"\xff", b'{"metadata": 1}', b'{"metadata": {"1.root.json": 1}}',
         b'{"metadata": {}, "more": 1}', b'{"metadata": {"x.json": "{}"}}',
-        b'{"metadata": {"../1.root.json": "{}"}}', b'{"metadata": {}, "by": ""}',
+        b'{"metadata": {"../1.root.json": "{}"}}', b'{"metadata": {}, "by": 7}',
+
         b'{"metadata": {"1.root.json": "\\ud800"}}', b"[" * 100_000,
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The REST API of rollouts: what it tells, what it takes, what it refuses and why."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -14,8 +15,10 @@ from cloud.core.rollout_states import Phase, Report, StopKind, UpdatePhase
 from cloud.web import guard, problems, rollout_views, rollout_words, rollouts
 from cloud.web.console.charts import Area, Mark
 from cloud.web.console.comparison import comparison
+from cloud.web.guard import Doors
 from cloud.web.rollout_ports import RolloutAction
 from contract.errors import Malformed, Refused
+from tests.web import fixture_people
 from tests.web.fixture_rollouts import HOSTILE_DEVICE, PUMP, MemoryRollouts, build
 
 TOKEN = "a-test-token"
@@ -28,18 +31,24 @@ def memory() -> MemoryRollouts:
     return build()
 
 
-def application(memory: MemoryRollouts) -> FastAPI:
+@pytest.fixture
+def doors(tmp_path: Path) -> Iterator[Doors]:
+    with fixture_people.doors(tmp_path) as made:
+        yield made
+
+
+def application(memory: MemoryRollouts, doors: Doors) -> FastAPI:
     app = FastAPI()
     app.add_middleware(guard.BodyLimit)
     problems.install(app)
-    app.include_router(rollouts.routes(memory, guard.bearer(TOKEN)))
+    app.include_router(rollouts.routes(memory, doors))
     return app
 
 
 @pytest.fixture
-async def api(memory: MemoryRollouts) -> AsyncIterator[Client]:
+async def api(memory: MemoryRollouts, doors: Doors) -> AsyncIterator[Client]:
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application(memory)),
+        transport=httpx.ASGITransport(application(memory, doors)),
         base_url="http://gateway",
         headers={"Authorization": f"Bearer {TOKEN}"},
     ) as client:
@@ -143,7 +152,7 @@ async def test_a_rollout_is_begun(api: Client, memory: MemoryRollouts) -> None:
     answer = await api.post("/api/rollouts", json={"by": "J. Doe", "order": ORDER})
     assert answer.status_code == 201, answer.text
     made = answer.json()
-    assert (made["phase"], made["author"]) == ("running", "J. Doe")
+    assert (made["phase"], made["author"]) == ("running", "J. Doe (by api token)")
     assert made["counts"] == {"waiting": made["machines"]}
     assert memory.found[made["number"]][0].order.version == "1.2.0"
 
@@ -161,7 +170,7 @@ async def test_a_rollout_is_begun(api: Client, memory: MemoryRollouts) -> None:
             ),
             "$.order.policy.stages[0]",
         ),
-        (b'{"by": "", "order": {"machine_type": "p", "version": "1"}}', "$.by"),
+        (b'{"by": 7, "order": {"machine_type": "p", "version": "1"}}', "$.by"),
         (b'{"by": "J", "order": {"machine_type": "p", "version": "1", "fast": 1}}', "`fast`"),
     ],
 )
@@ -205,7 +214,7 @@ async def test_people_decide(
         assert answer.status_code == 200, answer.text
     assert answer.json()["phase"] == phase == memory.found[number][0].phase
     rows = (await api.get("/api/audit", params={"rollout": number, "limit": 500})).json()
-    told = [row["text"] for row in rows if row["by"] == "R. Roe"]
+    told = [row["text"] for row in rows if row["by"] == "R. Roe (by api token)"]
     assert len(told) == len(actions)
     assert all("because" in text for text in told) == (set(actions) <= {"pause", "stop", "cancel"})
 
@@ -225,18 +234,17 @@ async def test_an_action_is_offered_exactly_where_the_rules_take_it(
     assert taken == (action in rollout_views.ACTIONS.get(phase, ()))
 
 
-async def test_all_that_changes_something_needs_the_token(memory: MemoryRollouts) -> None:
-    app = application(memory)
-    changing = [
+async def test_every_call_needs_a_token(memory: MemoryRollouts, doors: Doors) -> None:
+    app = application(memory, doors)
+    calls = [
         (method.upper(), path)
         for path, methods in app.openapi()["paths"].items()
         for method in methods
-        if method != "get"
     ]
-    assert len(changing) == 10
+    assert len(calls) == 16
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as stranger:
-        for method, path in changing:
+        for method, path in calls:
             where = path.format(number=3, device="pump-2")
             for headers in ({}, {"Authorization": "Bearer wrong"}):
                 answer = await stranger.request(
@@ -325,8 +333,8 @@ def test_the_chart_shades_from_the_median_to_the_90th_percentile(memory: MemoryR
                 assert told == pytest.approx(wanted_high, abs=1e-4)
 
 
-def test_the_schema_of_an_order_stands_on_its_own(memory: MemoryRollouts) -> None:
-    paths = application(memory).openapi()["paths"]
+def test_the_schema_of_an_order_stands_on_its_own(memory: MemoryRollouts, doors: Doors) -> None:
+    paths = application(memory, doors).openapi()["paths"]
     body = paths["/api/rollouts"]["post"]["requestBody"]
     schema = body["content"]["application/json"]["schema"]
     assert "$ref" not in str(schema)
