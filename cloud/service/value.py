@@ -16,7 +16,7 @@ from cloud.web.value_ports import Report, Sums
 from contract.errors import Malformed, Unreachable
 
 MONTHS_MAX = 36
-_MONTH = re.compile(r"(19[7-9]\d|2\d{3})-(0[1-9]|1[0-2])", re.ASCII)
+_MONTH = re.compile(r"(19[7-9]\d|2[01]\d\d)-(0[1-9]|1[0-2])", re.ASCII)
 
 
 class Value:

@@ -114,6 +114,12 @@ def _operations(app: FastAPI, desk: Desk) -> None:
             status_code=503 if reasons else 200,
         )
 
-    @app.get("/metrics", tags=["operation"], summary="Metrics in Prometheus' text format")
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Metrics in Prometheus' text format",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     def read_metrics() -> Response:
         return Response(metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})

@@ -55,6 +55,8 @@ async def _farfix(request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):  # registered for this class only
         raise error
+    if isinstance(error.__cause__, UnicodeDecodeError | RecursionError):  # of FastAPI's reading
+        return response(422, "The body is no JSON that can be read.", request.url.path)
     return response(error.status_code, str(error.detail), request.url.path)
 
 

@@ -14,7 +14,7 @@ from cloud.web.value_ports import Report, Value
 
 Month = Annotated[
     str,
-    Path(pattern=r"^(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])$", examples=["2026-11"]),
+    Path(pattern=r"^(19[7-9][0-9]|2[01][0-9][0-9])-(0[1-9]|1[0-2])$", examples=["2026-11"]),
 ]
 
 
