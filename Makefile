@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Most tests wait for something: two at a time take little more than half the time.
 JOBS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check fix docs bench bench-models secrets constraints clean
+.PHONY: help setup demo test check fix docs dashboards bench bench-models secrets constraints clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ fix: $(READY)  ## repair what the linter and the formatter can
 
 docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python -m farfix.reference
+
+dashboards: $(READY)  ## write Grafana's dashboards and alert rules anew
+	$(BIN)/python -m dashboards.build
 
 # gmqtt lives in a folder of its own: it ships a package `tests`, which would hide ours.
 bench: $(READY)  ## measure the telemetry path beside others: make bench ARGS="--quick --outage 3600"

@@ -42,6 +42,7 @@ def make(folder: Path) -> list[Path]:
 
 _PLAIN = (
     "admin.password",
+    "alerts.secret",
     "api.token",
     "influx.token",
     "influx.password",

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from cloud.core import levels
 from cloud.core.evidence import NS
 from cloud.core.states import Case, Phase
 from contract.tickets import Finding, VisitState
@@ -66,6 +67,7 @@ MEASUREMENTS: Mapping[str, Measurement] = MappingProxyType(
             {
                 "status": "status",
                 "in_alarm": "count",
+                "silent": "count",
                 "score": "score",
                 "online": "count",
                 "case_open": "count",
@@ -125,13 +127,6 @@ class Note(Struct, frozen=True):
     text: str
 
 
-class Promise(Struct, frozen=True):
-    """Whether what was promised was kept; None where nothing was, or it cannot be said."""
-
-    response: bool | None = None
-    restore: bool | None = None
-
-
 def note(line: Note, case: Case, tier: str) -> Point:
     """Return a line of the timeline as a point."""
     return Point(
@@ -168,17 +163,17 @@ def visits(case: Case, tier: str) -> list[Point]:
     ]
 
 
-def end(case: Case, tier: str, promise: Promise, alarm_since_ns: int | None) -> Point:
+def end(case: Case, tier: str, alarm_since_ns: int | None) -> Point:
     """Return how a case ended.
 
     Args:
         case: it has ended.
         tier: of its customer.
-        promise: what was kept.
         alarm_since_ns: since when, unbroken, the stored score had been at the alarm level when the
             case was opened; None where that is not known.
     """
     ended_ns = case.ended_ns or case.entered_ns
+    kept = levels.kept(case)
     detect_s = None if alarm_since_ns is None else (case.opened_ns - alarm_since_ns) / NS
     return Point(
         "farfix_case",
@@ -196,8 +191,8 @@ def end(case: Case, tier: str, promise: Promise, alarm_since_ns: int | None) -> 
             "time_to_fix_s": (ended_ns - case.opened_ns) / NS if _fixed(case) else None,
             "remote_fix": _remote_fix(case),
             "first_time_fix": _first_time_fix(case),
-            "kept_response": _number(promise.response),
-            "kept_restore": _number(promise.restore),
+            "kept_response": _number(kept.response),
+            "kept_restore": _number(kept.restore),
             "credited": float(case.credited),
             "attempts": float(len(case.attempts)),
             "tickets": float(case.tickets or case.escalation is not None),
@@ -205,13 +200,6 @@ def end(case: Case, tier: str, promise: Promise, alarm_since_ns: int | None) -> 
         },
         ended_ns,
     )
-
-
-def promise(case: Case) -> Promise:
-    """Return what was kept of what was promised, for a case that has ended."""
-    if case.phase is Phase.DISMISSED or case.ended_ns is None:
-        return Promise()
-    return Promise(restore=case.ended_ns <= case.plan.due_ns)
 
 
 def _machine(case: Case, tier: str) -> dict[str, str]:

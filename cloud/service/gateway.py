@@ -171,8 +171,16 @@ class Gateway:
             forecast=self.lives.forecast,
             boards=self.picture.boards,
             agents=lambda: list(self._spools.values()),
-            deliveries=lambda: (0, 0),
+            deliveries=self._deliveries,
         )
+
+    def _deliveries(self) -> tuple[int, int]:
+        counts = self._parts.store.hooks.counts()
+        waiting, dead = (
+            sum(n for (_, state), n in counts.items() if state == wanted)
+            for wanted in ("waiting", "dead")
+        )
+        return waiting, dead
 
     async def run(self) -> None:
         """Run every loop until told to stop; then save what can be saved."""

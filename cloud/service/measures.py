@@ -128,7 +128,7 @@ class Measures:
         found = measured.visits(case, tier)
         if not case.open:
             since_ns = alarm_since(series, case)
-            found.append(measured.end(case, tier, measured.promise(case), since_ns))
+            found.append(measured.end(case, tier, since_ns))
         return found
 
     def _tier(self, device: str) -> str:
@@ -169,6 +169,7 @@ class Measures:
             {
                 "status": float(measured.STATUS[state]),
                 "in_alarm": float(alarm),
+                "silent": float(state == "no_data"),
                 "score": live.score if heard and live else None,
                 "online": float(heard and live is not None and live.online),
                 "case_open": float(case is not None),

@@ -112,7 +112,8 @@ def test_an_outage_and_a_crash_lose_and_double_nothing(tmp_path: Path, influx_ur
         away(world.series, world.measure)
         assert "does not answer" in world.measures.problem
         assert world.store.memory.model("measures/cursor") == cursor, "it moves when written"
-        world.begin()  # a crash, as far as memory goes
+        world.desk.flush()
+        world.begin()  # an end, as far as memory goes
         world.minutes(8)
         world.measure()
         assert world.measures.problem == ""

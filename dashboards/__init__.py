@@ -1,0 +1,1 @@
+"""Grafana dashboards and alert rules as code; ``make dashboards`` writes them out."""
