@@ -16,6 +16,7 @@ from cloud.config import Config
 from cloud.core import letters
 from cloud.core.customers import RATED, Word, allowed_ns
 from cloud.core.letters import Facts
+from cloud.web.console.tongue import chinese
 from cloud.web.customer_ports import CustomerView, Invitation, Rating, Told
 from contract.errors import Malformed, Refused, Unreachable
 
@@ -67,7 +68,7 @@ class Customers:
         link = self._link(word.case_id, customer.name)
         facts = Facts(
             machine=asset.title or asset.device,
-            fault=word.title,
+            fault=_named(word.title, customer.language),
             case=word.case_id,
             when=letters.when(word.expected_ns, zone, customer.language),
             link=link if word.moment in RATED else "",
@@ -247,6 +248,11 @@ class Customers:
         except BadSignature as error:  # too old is one of them
             raise Refused("this link is not valid, or too old") from error
         return str(case_id), str(customer)
+
+
+def _named(fault: str, language: str) -> str:
+    """Return a fault's title in the customer's language, where the shipped types have it."""
+    return chinese().get(fault, fault) if language == "zh" else fault
 
 
 def _rating(row: RatingRow) -> Rating:

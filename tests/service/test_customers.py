@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from cloud.adapters.store import Store
 from cloud.config import AssetEntry, Config, Customer
@@ -166,6 +167,15 @@ def test_whoever_wants_no_messages_gets_none(tmp_path: Path, chats: list[Chat]) 
         assert len(customers.told()) == 1
         assert customers.customers()[0].opted_out
         assert store.customers.due(2**62, 10) == []
+
+
+def test_a_customer_reads_their_own_language(tmp_path: Path) -> None:
+    with service(tmp_path, [], Clock(), language="zh") as (customers, _):
+        known = "Cavitation: the suction valve has drifted partly closed"
+        customers.tell(structs.replace(word(Moment.VISIT_PLANNED), title=known))
+        (told,) = customers.told()
+        assert "汽蚀" in told.text
+        assert "稍后" in told.text
 
 
 def test_forged_links_are_refused(tmp_path: Path) -> None:
