@@ -6,18 +6,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import structs
 
 from cloud.core import case as life
-from cloud.core import evidence
+from cloud.core import evidence, returns, telling, visits
 from cloud.core.events import Effect
-from cloud.core.limits import Fleet, Tried
+from cloud.core.limits import Fleet, Limits, Tried
 from cloud.core.states import REMOTE, TERMINAL, Case, Mode, Phase, Plan, Proof, Reply
+from cloud.core.telling import EventType
 from contract.commands import AnswerStatus
-from contract.tickets import ClosingReport
+from contract.tickets import ClosingReport, VisitState, VisitUpdate
 from tests.core.scenes import HOUR_S, diagnosed, ns, planned, remedy
 
 NAMES = ("restart", "flush", "update", "derate")
 BEFORE_SENDING = (Phase.OBSERVING, Phase.AWAITING_APPROVAL, Phase.HOLDING)
 UNANSWERED = (Reply.WAITING, Reply.NO_ANSWER)
 WAITS_FOR_PEOPLE = (Phase.DISPATCHED, *TERMINAL)
+ENDED_WELL = (Phase.RECOVERED, Phase.WITHDRAWN, Phase.CLOSED)
 
 
 @st.composite
@@ -31,6 +33,7 @@ def plans(draw: st.DrawFn) -> Plan:
 deadlines = st.sampled_from([300, 1200, 4 * HOUR_S, 8 * HOUR_S, 8 * HOUR_S])
 faults = st.sampled_from(["cavitation", "clogged", "no_data"])
 rarely = st.sampled_from([False] * 7 + [True])
+FINAL = (EventType.TICKET_WITHDRAWN, EventType.TICKET_CLOSED)
 spans = st.one_of(st.integers(0, 90), st.integers(0, 4000))
 fleets = st.builds(
     Fleet,
@@ -44,9 +47,18 @@ fleets = st.builds(
 class CaseLife(RuleBasedStateMachine):
     """Feeds one case with everything that can happen, in any order and at any time."""
 
-    @initialize(plan=plans(), fault=faults, safety=rarely, failed=st.integers(0, 2))
-    def open(self, plan: Plan, fault: str, failed: int, *, safety: bool) -> None:
+    @initialize(
+        plan=plans(),
+        fault=faults,
+        safety=rarely,
+        failed=st.integers(0, 2),
+        alert=st.sampled_from(["", "", "a"]),
+    )
+    def open(self, plan: Plan, fault: str, failed: int, alert: str, *, safety: bool) -> None:
         self.at_s = 0
+        self.told: dict[str, list[EventType]] = {}
+        self.ended_by_alert = False
+        self.words: dict[str, list[VisitState]] = {}
         self.case, effects = life.open_case(
             case_id="c",
             device="pump-1",
@@ -55,7 +67,10 @@ class CaseLife(RuleBasedStateMachine):
             diagnosis=diagnosed(fault, safety=safety),
             plan=plan,
             now_ns=ns(0),
+            alert=alert,
+            alert_ns=ns(0),
         )
+        self.tell(None, self.case)
         self.effects: list[Effect] = list(effects)
         self.healthy_ns: list[int] = []
         self.sick_ns: list[int] = []
@@ -80,7 +95,15 @@ class CaseLife(RuleBasedStateMachine):
             assert any(isinstance(e, life.Note) for e in effects), "a silent transition"
             assert any(isinstance(e, life.Announce) for e in effects)
         self.effects += effects
+        self.tell(before, case)
+        if not effects:
+            assert telling.events(before, case) == [], "told without being saved"
         return before
+
+    def tell(self, before: Case | None, after: Case) -> None:
+        for event in telling.events(before, after):
+            if event.value.startswith("farfix.ticket") and after.visit is not None:
+                self.told.setdefault(after.visit.key, []).append(event)
 
     @rule(span_s=spans, fleet=fleets)
     def tick(self, span_s: int, fleet: Fleet) -> None:
@@ -176,6 +199,80 @@ class CaseLife(RuleBasedStateMachine):
     def reject(self, *, whole: bool) -> None:
         self.feed(life.Rejected("Ada", "no", whole))
 
+    @precondition(lambda self: self.case.phase in BEFORE_SENDING or self.case.attempts)
+    @rule(name=st.sampled_from(NAMES))
+    def wish(self, name: str) -> None:
+        before = self.feed(life.TryAsked("Ada", remedy(name)))
+        if before.phase is Phase.FIXING:
+            assert self.case == before
+
+    @rule(hours=st.sampled_from([0, 1, 3, 800]))
+    def pause(self, hours: int) -> None:
+        before = self.feed(life.PauseAsked("Ada", "stocktaking", ns(self.at_s + hours * 3600)))
+        if hours in (0, 800):
+            assert self.case == before
+
+    @rule()
+    def resume(self) -> None:
+        before = self.feed(life.ResumeAsked("Ada"))
+        assert self.case.plan.escalate_at_ns >= before.plan.escalate_at_ns
+
+    @rule(name=st.sampled_from("abc"), age_s=spans)
+    def alert(self, name: str, age_s: int) -> None:
+        event = life.Alerted(name, "oil is low", ns(self.at_s - age_s))
+        self.feed(event)
+        before = self.feed(event)
+        assert self.case == before
+
+    @rule(age_s=spans)
+    @precondition(lambda self: self.at_s > 2000)
+    def alert_ends(self, age_s: int) -> None:
+        before = self.feed(life.AlertEnded(ns(self.at_s - age_s)))
+        self.ended_by_alert = before.open and not self.case.open
+
+    @precondition(lambda self: self.case.visit is not None)
+    @rule(state=st.sampled_from(VisitState), number=st.integers(0, 9), age_s=spans)
+    def dispatch_says(self, state: VisitState, number: int, age_s: int) -> None:
+        """A word comes, again, and again after others; none acts twice."""
+        word = VisitUpdate(id=str(number), state=state, at_ns=ns(self.at_s - age_s))
+        visit = self.case.visit
+        assert visit is not None
+        if self.case.open and word.id not in visit.seen and not visits.contradicts(visit, word):
+            self.words.setdefault(visit.key, []).append(state)
+        self.feed(life.VisitUpdated(word))
+        before = self.feed(life.VisitUpdated(word))
+        assert self.case == before
+
+    @precondition(lambda self: self.case.phase is Phase.DISPATCHED)
+    @rule()
+    def well_for_long(self) -> None:
+        for _ in range(130):
+            self.at_s += 15
+            self.show(self.at_s, healthy=True)
+
+    @precondition(lambda self: self.case.phase in ENDED_WELL)
+    @rule(plan=plans(), span_s=spans, safety=rarely)
+    def come_back(self, plan: Plan, span_s: int, *, safety: bool) -> None:
+        self.at_s += span_s + 1
+        before, found = self.case, diagnosed(self.case.fault, safety=safety)
+        old = returns.of([before], "pump-1", found, Limits(), ns(self.at_s))
+        if old is None:
+            assert before.reopened >= returns.REOPENED_MAX or not before.report.resolved
+            return
+        shift_ns = ns(self.at_s) - ns(0)
+        plan = structs.replace(
+            plan,
+            due_ns=plan.due_ns + shift_ns,
+            escalate_at_ns=plan.escalate_at_ns + shift_ns,
+        )
+        self.ended_by_alert = False
+        self.case, effects = life.reopen(before, found, plan, ns(self.at_s))
+        assert life.decode_case(life.encode_case(self.case)) == self.case
+        if before.credited:
+            assert before.attempt.step.remedy not in [s.remedy for s in self.case.plan.steps]
+        self.effects += effects
+        self.tell(before, self.case)
+
     @rule(event=st.sampled_from([life.EscalationAsked("Ada"), life.Dismissed("Ada")]))
     @precondition(lambda self: self.at_s > 3000)
     def decide(self, event: life.Event) -> None:
@@ -194,7 +291,9 @@ class CaseLife(RuleBasedStateMachine):
     @invariant()
     def command_ids_are_unique_and_expire(self) -> None:
         sent = [e for e in self.effects if isinstance(e, life.SendCommand)]
-        assert [e.command_id for e in sent] == [a.command_id for a in self.case.attempts]
+        all_lives = [*self.case.earlier, *self.case.attempts]
+        assert [e.command_id for e in sent][-len(all_lives) :] == [a.command_id for a in all_lives]
+        assert len(sent) == self.case.sent
         assert len({e.command_id for e in sent}) == len(sent)
         for attempt in self.case.attempts:
             judged_ns = attempt.expires_ns + 360 * 10**9  # settling and verifying
@@ -203,14 +302,41 @@ class CaseLife(RuleBasedStateMachine):
 
     @invariant()
     def exactly_a_dispatched_case_has_a_ticket(self) -> None:
-        tickets = [e for e in self.effects if isinstance(e, life.OpenTicket)]
-        dispatched = self.case.phase in (Phase.DISPATCHED, Phase.CLOSED)
-        assert len(tickets) == dispatched == (self.case.escalation is not None)
+        case = self.case
+        tickets = [e.key for e in self.effects if isinstance(e, life.OpenTicket)]
+        assert len(tickets) == len(set(tickets)) == case.tickets
+        assert (case.visit is None) == (case.escalation is None)
+        if case.phase in (Phase.DISPATCHED, Phase.CLOSED, Phase.WITHDRAWN):
+            assert case.visit is not None
+        elif case.phase is not Phase.DISMISSED:
+            assert case.visit is None
+
+    @invariant()
+    def every_ticket_is_told_once_and_ends_once(self) -> None:
+        assert len(self.told) == self.case.tickets
+        for key, events in self.told.items():
+            assert events[0] is EventType.TICKET_OPENED
+            assert events.count(EventType.TICKET_OPENED) == 1
+            ends = [event for event in events if event in FINAL]
+            assert len(ends) <= 1
+            if ends:
+                assert events[-1] is ends[0]
+            current = self.case.visit is not None and self.case.visit.key == key
+            over = not current or not self.case.open
+            assert bool(ends) or not over, "a ticket without an end"
+
+    @invariant()
+    def nobody_is_called_off_who_has_left(self) -> None:
+        for key, events in self.told.items():
+            if events[-1] is EventType.TICKET_WITHDRAWN:
+                assert not set(self.words.get(key, [])) & set(visits.LEFT)
 
     @invariant()
     def recovery_rests_on_healthy_evidence_for_the_dwell(self) -> None:
         case = self.case
-        if case.phase not in (Phase.RECOVERED, Phase.SELF_CLEARED):
+        if case.phase not in (Phase.RECOVERED, Phase.SELF_CLEARED, Phase.WITHDRAWN):
+            return
+        if case.alert and self.ended_by_alert:
             return
         run = case.proof if case.attempts and case.attempt.proof is Proof.RECOVERED else case.seen
         shown = [at for at in self.healthy_ns if run.since_ns <= at <= run.last_ns]
@@ -226,7 +352,8 @@ class CaseLife(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_sent_without_leave(self) -> None:
-        approved = [e for e in self.effects if isinstance(e, life.Note) and "approved" in e.text]
+        notes = [e.text for e in self.effects if isinstance(e, life.Note)]
+        approved = [text for text in notes if "approved" in text or "tried next" in text]
         if self.case.plan.mode is Mode.SUGGEST:
             steps = {attempt.step.remedy for attempt in self.case.attempts}
             assert len(steps) <= len(approved)
