@@ -306,7 +306,10 @@ class Gateway:
             self.picture.link(device, self._parts.clock.now_ns(), online=status.online)
 
     def _troubles(self) -> list[str]:
-        found = [*self.workers.troubles(), *self.firmware.troubles(), *self.hooks.troubles()]
+        found = [
+            *self.workers.troubles(), *self.firmware.troubles(), *self.hooks.troubles(),
+            *self.customers.troubles(),
+        ]  # fmt: skip
         for agent, status in sorted(self._spools.items()):
             if status.spool_full:
                 found.append(
