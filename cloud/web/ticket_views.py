@@ -11,7 +11,7 @@ from cloud.web.schemas import VisitView
 from cloud.web.ticket_schemas import CauseView, TicketBrief, TicketDetail
 from contract import codec
 from contract.machines import MachineType
-from contract.tickets import Ticket, TicketState
+from contract.tickets import Ticket, TicketState, VisitState
 
 LIKELY = 0.05
 """Causes below are left to the case's page."""
@@ -83,12 +83,11 @@ def case_of(key: str) -> str:
 
 def state(case: Case | None, key: str) -> TicketState:
     """Tell what has become of a ticket: a later ticket of its case closes it."""
-    latest = case is not None and (case.visit is None or case.visit.key == key)
-    if case is None or not latest:
+    if case is None or case.visit is None or case.visit.key != key:
         return TicketState.CLOSED
-    if case.open:
-        return TicketState.OPEN if case.phase is Phase.DISPATCHED else TicketState.CLOSED
-    return TicketState.WITHDRAWN if case.phase is Phase.WITHDRAWN else TicketState.CLOSED
+    if case.visit.state is VisitState.WITHDRAWN:
+        return TicketState.WITHDRAWN
+    return TicketState.OPEN if case.phase is Phase.DISPATCHED else TicketState.CLOSED
 
 
 def to_do(machine: MachineType | None, fault: str) -> list[str]:

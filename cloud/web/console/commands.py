@@ -71,7 +71,7 @@ class Commands:
             with box("command-row"):
                 with box("stack stack-s"):
                     Text(told(spec.title), tag="h3", classes="wrap")
-                    Text(_about(spec), "small muted wrap")
+                    Text(self._about(spec), "small muted wrap")
                 if spec.high_risk:
                     pill("bad", "warning", t("high risk"))
                 else:
@@ -89,7 +89,7 @@ class Commands:
         with decisions.dialog(self._host) as opened:
             title = t("{command}: {machine}", command=told(spec.title), machine=machine.title)
             Text(title, tag="h2", classes="wrap")
-            Text(_about(spec), "muted wrap")
+            Text(self._about(spec), "muted wrap")
             value = _field(spec)
             typed = _typed(spec, machine.device)
             summary = Text("", "note-text wrap")
@@ -115,6 +115,13 @@ class Commands:
 
             decisions.answers(opened, t("Send it now"), confirm)
 
+    def _about(self, spec: CommandSpec) -> str:
+        return _about(spec, self._named)
+
+    def _named(self, name: str) -> str:
+        signal = self._kind.signal(name) if self._kind else None
+        return told(signal.title) if signal else name
+
     async def _send(self, spec: CommandSpec, argument: float | None) -> None:
         by = decisions.by(Role.ENGINEER)
         sent = await self._desk.command(self._machine.device, spec.name, argument, by)
@@ -133,7 +140,7 @@ def _by_hand(kind: MachineType | None) -> list[CommandSpec]:
     return [c for c in kind.commands if c.kind not in ABOUT_FIRMWARE] if kind else []
 
 
-def _about(spec: CommandSpec) -> str:
+def _about(spec: CommandSpec, named: Callable[[str], str]) -> str:
     """Say what a command takes, what it needs and how it shows that it worked."""
     said = [t("Command {name}.", name=spec.name)]
     if spec.argument is not None:
@@ -147,13 +154,16 @@ def _about(spec: CommandSpec) -> str:
         )
     if spec.precondition is not None:
         said.append(
-            t("The device looks at {signal} before it acts.", signal=spec.precondition.signal)
+            t(
+                "The device looks at {signal} before it acts.",
+                signal=named(spec.precondition.signal),
+            )
         )
     if spec.confirm is not None:
         said.append(
             t(
                 "It counts as done when {signal} shows it within {count} s.",
-                signal=spec.confirm.signal,
+                signal=named(spec.confirm.signal),
                 count=words.number(spec.confirm.within_s),
             )
         )

@@ -2,7 +2,7 @@
 
 from nicegui import ui
 
-from cloud.core.levels import Level
+from cloud.core.levels import ROUND_THE_CLOCK, Level
 from cloud.core.playbook import Policy
 from cloud.core.states import Mode
 from cloud.web.console.case_style import style
@@ -178,9 +178,12 @@ def _level(tier: str, level: Level) -> list[tuple[str, ...]]:
     """Return two rows: the response, and the running machine."""
     respond = tuple(f"{level.respond_h[severity]:g} h" for severity in Severity)
     restore = tuple(f"{level.restore_h[severity]:g} h" for severity in Severity)
-    name, lead = level.calendar.replace("_", " "), f"{level.on_site_lead_h:g} h"
+    lead = f"{level.on_site_lead_h:g} h"
+    name = level.calendar.replace("_", " ")
+    if level.calendar == ROUND_THE_CLOCK:
+        name = t("round the clock")
     return [
-        (f"{tier} · {told(name)}", t("Response"), *respond, ""),
+        (f"{tier} · {name}", t("Response"), *respond, ""),
         ("", t("Runs again"), *restore, lead),
     ]
 

@@ -142,9 +142,8 @@ def _row(found: TicketBrief, now_ns: int) -> None:
         with box("stack stack-s"):
             _due(found, now_ns)
         with box("ticket-links"):
-            link(t("Evidence"), ticket.evidence(found.case_id), "link").props(
-                f'aria-label="{t("Evidence")}: {found.key}"'
-            )
+            seen = link(t("Evidence"), ticket.evidence(found.case_id), "link")
+            set_prop(seen, "aria-label", t("Evidence of {title}", title=found.title))
             link(t("Work order"), f"/tickets/{quote(found.key)}", "link")
 
 
