@@ -1,0 +1,81 @@
+"""Every page of the console, looked at by axe: nothing in it keeps anybody out."""
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from cloud.core.people import Role
+from tests.web.fixture_browser import DESKTOP, PHONE, Visit
+from tests.web.fixture_world import WorldDesk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+PAGES = (
+    "/", "/?view=table", "/tickets", "/tickets/TICKET", "/cases/DONE", "/cases/TICKET",
+    "/cases/ASKS", "/machines/pump-2", "/machines/pump-5", "/playbooks", "/rollouts",
+    "/rollouts/3", "/rollouts/2", "/rollouts/new", "/releases", "/value", "/quarantine", "/audit",
+    "/webhooks", "/customers", "/people",
+)  # fmt: skip
+SCREENS = {"desktop": DESKTOP, "phone": PHONE}
+BAD = {"serious", "critical"}
+SETTLED_MS = 900
+"""After this long lists are filled and charts drawn."""
+
+
+def wrongs(page: Page) -> list[str]:
+    """What axe finds serious or critical, with the first place where it is so."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{v['id']} ({len(v['nodes'])}x): {v['nodes'][0]['html'][:160]}"
+        for v in found
+        if v["impact"] in BAD
+    ]
+
+
+def address_of(world: WorldDesk, path: str) -> str:
+    cases = {"TICKET": "compressor-1", "DONE": "pump-2", "ASKS": "pump-3"}
+    for word, device in cases.items():
+        path = path.replace(word, world.store.cases(device=device)[-1].case_id)
+    return path
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_keeps_anybody_out(visit: Visit, world: WorldDesk, path: str, screen: str) -> None:
+    visit.page.set_viewport_size(SCREENS[screen])  # type: ignore[arg-type]  # as documented
+    found = {}
+    for scheme in ("light", "dark"):
+        visit.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of two
+        page = visit.open(address_of(world, path))
+        page.wait_for_timeout(SETTLED_MS)
+        found[scheme] = wrongs(page)
+    assert found == {"light": [], "dark": []}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nor_does_it_in_chinese(
+    visit_as: Callable[[Role | None], Visit], world: WorldDesk, path: str
+) -> None:
+    visit = visit_as(Role.ENGINEER if path not in {"/webhooks", "/customers"} else Role.ADMIN)
+    cookie = {"name": "farfix_language", "value": "zh", "url": visit.address}
+    visit.page.context.add_cookies([cookie])  # type: ignore[list-item]  # as documented
+    page = visit.open(address_of(world, path))
+    page.wait_for_timeout(SETTLED_MS)
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    assert wrongs(page) == []
+
+
+def test_nobody_signed_in_is_kept_out_by_the_sign_in_page_alone(
+    visit_as: Callable[[Role | None], Visit],
+) -> None:
+    page = visit_as(None).open("/")
+    assert page.get_by_role("heading").count() == 1
+    assert wrongs(page) == []
+
+
+def test_what_keeps_people_out_is_found(visit: Visit) -> None:
+    page = visit.open("/quarantine")
+    page.evaluate("document.querySelector('#main').insertAdjacentHTML('beforeend', '<input>')")
+    assert any(wrong.startswith("label ") for wrong in wrongs(page))
