@@ -7,7 +7,6 @@ from playwright.sync_api import Browser, expect
 
 from cloud.core.events import Evidence
 from cloud.core.states import Mode, Phase
-from models.monitor import State
 from tests.web.fixture_browser import PHONE, Visit
 from tests.web.fixture_world import HOSTILE, S, WorldDesk
 
@@ -16,54 +15,6 @@ pytestmark = pytest.mark.real
 
 def case_of(world: WorldDesk, device: str) -> str:
     return world.store.cases(device=device)[0].case_id
-
-
-def test_fleet_shows_machines_urgent_first(visit: Visit) -> None:
-    page = visit.open("/")
-    expect(page.locator(".machine")).to_have_count(12)
-    expect(page.get_by_text("Simulated time: 40x")).to_be_visible()
-    cards = page.locator(".machine")
-    places = {
-        cards.nth(i).locator(".machine-name").inner_text(): cards.nth(i).bounding_box()
-        for i in range(cards.count())
-    }
-    asking, healthy = places["Booster pump"], places["Circulation pump 1"]
-    assert asking is not None
-    assert healthy is not None
-    assert asking["y"] < healthy["y"]
-    expect(page.get_by_text("Needs your approval").first).to_be_visible()
-    expect(page.get_by_text("Learning healthy running: 62 %")).to_be_visible()
-    expect(page.locator(".spark path[d^=M]").first).to_be_attached(timeout=40_000)
-
-
-def test_fleet_filters_and_says_when_nothing_fits(visit: Visit) -> None:
-    page = visit.open("/")
-    page.get_by_role("button", name="Healthy").click()
-    expect(page.locator(".machine:visible .pill", has_text="Healthy").first).to_be_visible()
-    expect(page.locator(".machine:visible", has_text="Booster pump")).to_have_count(0)
-    page.get_by_label("Search").fill("no such machine")
-    expect(page.get_by_text("No machine matches")).to_be_visible()
-    page.get_by_label("Search").fill("chiller")
-    expect(page.locator(".machine:visible")).to_have_count(2)
-
-
-def test_fleet_follows_within_a_second_without_being_rebuilt(
-    visit: Visit, world: WorldDesk
-) -> None:
-    page = visit.open("/")
-    card = page.locator(".machine", has_text="Circulation pump 1")
-    expect(card.get_by_text("Healthy")).to_be_visible()
-    card.evaluate("element => { element.kept = true }")
-    before = world.lives["pump-1"]
-    world.lives["pump-1"] = type(before)(
-        device="pump-1", online=True, state=State.ALARM, score=3.21, progress=1.0, mode="run"
-    )
-    try:
-        expect(card.get_by_text("Deviation 3.21")).to_be_visible(timeout=3000)
-        expect(card.get_by_text("Deviating")).to_be_visible()
-        assert card.evaluate("element => element.kept"), "the card was rebuilt: it flickers"
-    finally:
-        world.lives["pump-1"] = before
 
 
 def test_machine_shows_charts_registers_and_cases(visit: Visit) -> None:
