@@ -106,9 +106,7 @@ class _Paper(FPDF):
         self.set_y(-14)
         self.set_font("Helvetica", size=8)
         self.set_text_color(MUTED)
-        self.cell(
-            0, 5, f"Farfix · {self.title} · {self.page_no()}".replace("Farfix · Farfix", "Farfix")
-        )
+        self.cell(0, 5, f"{self.title}, page {self.page_no()}")
 
     def drawable(self, text: str) -> str:
         """Return text as the font can draw it; what it cannot becomes a question mark."""
@@ -121,7 +119,8 @@ class _Paper(FPDF):
         """Write a paragraph."""
         self.set_font("Helvetica", "B" if bold else "", size)
         self.set_text_color(INK if bold or size > 9 else MUTED)
-        self.multi_cell(0, size * 0.5, self.drawable(text), new_x="LMARGIN", new_y="NEXT")
+        drawn = self.drawable(text)
+        self.multi_cell(0, size * 0.5, drawn, align="L", new_x="LMARGIN", new_y="NEXT")
         self.ln(2.5)
 
     def rows(
@@ -138,7 +137,7 @@ class _Paper(FPDF):
             cell_fill_mode=TableCellFillMode.NONE,
             headings_style=FontFace(emphasis="BOLD", fill_color=HEAD),
             line_height=4.6,
-            padding=1,
+            padding=(1, 1.5),
         ) as table:
             for row in rows:
                 table.row([self.drawable(text) for text in row])
@@ -179,7 +178,7 @@ def _lines(paper: _Paper, report: Report) -> None:
         what = entry.kind.value.replace("_", " ")
         said = f"{entry.case_id}: {entry.text}"
         rows.append((_time(entry.at_ns), what, f"{entry.count:.4g}", amount, said))
-    paper.rows(rows, (27, 27, 14, 24, 82), {2, 3})
+    paper.rows(rows, (28, 29, 13, 26, 78), {2, 3})
     left = len(report.entries) - PDF_LINES_MAX
     if left > 0:
         paper.say(f"{left} more lines are in the CSV.", 10)
