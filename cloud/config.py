@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -20,6 +21,16 @@ class Oidc(Table):
     client_secret_file: Path | None = None
     role_claim: str = "farfix_role"
     """The claim that holds a role; whoever has none may not come in."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Oidc":
+        parts = urlsplit(self.issuer)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if self.issuer and not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+            raise ValueError(f"oidc: issuer {self.issuer!r} must begin with https://")
+        if self.issuer and not self.client_id:
+            raise ValueError("oidc: an issuer needs a client_id, as the provider calls us")
+        return self
 
 
 class Prices(Table):

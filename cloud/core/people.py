@@ -84,11 +84,8 @@ def check_password(password: str, name: str) -> None:
     """
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise Refused(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
-    low = password.casefold()
-    if name in low and len(low) - len(name) < PASSWORD_MIN // 2:
-        raise Refused("the password is little more than the name: choose another")
-    rest = low
-    for word in _TRIVIAL:
+    rest = low = password.casefold()
+    for word in (*_TRIVIAL, *([name] if len(name) > 2 else [])):
         rest = rest.replace(word, "")
     if len(rest) < PASSWORD_MIN // 2 or len(set(low)) < _DISTINCT_MIN or _runs(low):
         raise Refused("the password is easy to guess: choose another")

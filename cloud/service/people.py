@@ -10,19 +10,19 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from cloud.adapters.clock import PlantClock
+from cloud.adapters.oidc import Begin, Provider, Vouched
 from cloud.adapters.people_store import PersonRow, SessionRow, TokenRow
 from cloud.adapters.rollout_store import Line
 from cloud.adapters.store import Store
 from cloud.config import Config
 from cloud.core import people as rules
 from cloud.core.people import Person, Role
-from cloud.service.passwords import Passwords
+from cloud.service.passwords import Passwords, first_password
 from cloud.service.rate import Rate
 from cloud.service.throttle import Throttle
 from cloud.web.people_ports import Account, OidcBegin, Token
@@ -70,7 +70,7 @@ class People:
         if self._people:
             return
         path = self._config.admin_password_file or self._config.data_dir / "admin-password"
-        password = await asyncio.to_thread(_first_password, path)
+        password = await asyncio.to_thread(first_password, path)
         await self.put_account("admin", Role.ADMIN, password, "gateway")
         log.info("the console's first account is 'admin'; its password is in %s", path)
 
@@ -171,10 +171,10 @@ class People:
         """Begin a sign-in at the OpenID provider.
 
         Raises:
-            Refused: there is none.
-            Unreachable: the provider does not answer.
+            Refused: there is none, or it is another than the settings say.
+            Unreachable: it does not answer.
         """
-        raise Refused("no OpenID provider is set here")
+        return OidcBegin(**asdict(await self._provider().begin(redirect)))
 
     async def finish_oidc(self, begun: OidcBegin, redirect: str, code: str, address: str) -> str:
         """Return a new session for whom the provider vouches for.
@@ -183,7 +183,19 @@ class People:
             Refused: what it says cannot be believed, or gives them no role here.
             Unreachable: the provider does not answer.
         """
-        raise Refused("no OpenID provider is set here")
+        try:
+            kept = Begin(**asdict(begun))
+            found = await self._provider().finish(kept, redirect, code)
+            await self.vouched(found)
+        except Refused as error:
+            self.refused("", f"Failed sign-in at {self.oidc()}, from {address}: {error}")
+            raise
+        return await self.open(found.name, f"from {address}, by {self.oidc()}")
+
+    def _provider(self) -> Provider:
+        if not self.oidc():
+            raise Refused("no OpenID provider is set here")
+        return Provider(self._config.oidc)
 
     async def sign_out(self, session: str) -> None:
         """End a session."""
@@ -246,24 +258,31 @@ class People:
         if len(self._people) >= PEOPLE_MAX:
             raise Refused(f"there are {PEOPLE_MAX} people here, and not one more")
 
-    async def vouched(self, name: str, role: Role, subject: str) -> None:
+    async def vouched(self, found: Vouched) -> None:
         """Take in somebody whom the OpenID provider vouches for, with the role that it gives.
 
         Raises:
-            Refused: the name belongs to somebody else here, or they are locked out.
+            Refused: no role, the name belongs to somebody else here, or they are locked out.
         """
-        rules.check_name(name)
+        rules.check_name(found.name)
+        roles = [role for role in rules.LADDER if role.value in found.roles]
+        if not roles:
+            claim = self._config.oidc.role_claim
+            raise Refused(
+                f"{self.oidc()} gives {found.name} no role here: its claim {claim!r} must hold "
+                f"one of {', '.join(role.value for role in rules.LADDER)}. Ask an admin."
+            )
         async with self._changing:
-            row = self._people.get(name)
-            if row is not None and row.subject != subject:
-                raise Refused(f"there is another person named {name!r} here: ask an admin")
+            row = self._people.get(found.name)
+            if row is not None and row.subject != found.subject:
+                raise Refused(f"there is another person named {found.name} here: ask an admin")
             if row is not None and row.disabled:
-                raise Refused(f"{name} is locked out here: ask an admin")
+                raise Refused(f"{found.name} is locked out here: ask an admin")
             if row is None:
-                self._check_new(name, "")
-            if row is None or row.role is not role:
-                kept = row or PersonRow(name=name, role=role, subject=subject)
-                await self._put(replace(kept, role=role))
+                self._check_new(found.name, "")
+                row = PersonRow(name=found.name, role=Role.VIEWER, subject=found.subject)
+            if row.role is not roles[-1] or found.name not in self._people:
+                await self._put(replace(row, role=roles[-1]))
 
     async def disable(self, name: str, by: str, *, disabled: bool) -> None:
         """Lock somebody out, or let them in again; their sessions end.
@@ -374,10 +393,3 @@ def _over(row: SessionRow, now_ns: int) -> bool:
 
 def _person(row: PersonRow) -> Person:
     return Person(row.name, row.role, row.language)
-
-
-def _first_password(path: Path) -> str:
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(18) + "\n")
-    return path.read_text().strip()
