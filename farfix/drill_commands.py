@@ -1,11 +1,11 @@
-"""``farfix drill NAME``: prove promises about updates on simulated fleets and real clients."""
+"""``farfix drill NAME``: prove promises where things go wrong, and count."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Prove what updates promise, and count.")
+app = typer.Typer(no_args_is_help=True, help="Prove what is promised, and count.")
 
 
 @app.command()
@@ -34,3 +34,16 @@ def swupdate(
     from farfix.drill.swupdate import main  # noqa: PLC0415 - verbs load only what they need
 
     raise typer.Exit(main(runs, seed, report))
+
+
+@app.command()
+def dispatch(
+    cases: Annotated[int, typer.Option(min=1, max=9_999, help="Tickets to deliver.")] = 1000,
+    kills: Annotated[int, typer.Option(min=0, max=100, help="SIGKILLs of the gateway.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same failures.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Deliver tickets to a receiver that fails, while the gateway is killed; count openings."""
+    from farfix.drill.dispatch import main  # noqa: PLC0415 - verbs load only what they need
+
+    raise typer.Exit(main(cases, kills, seed, report))
