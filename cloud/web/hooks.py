@@ -163,7 +163,7 @@ async def _known(hooks: Hooks, endpoint: str) -> None:
 def _order(body: bytes) -> EndpointOrder:
     try:
         return msgspec.json.decode(body, type=EndpointOrder)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Malformed(f"the body: {error}") from error
 
 

@@ -131,7 +131,7 @@ def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> 
             try:
                 asked = msgspec.json.decode(body, type=Publication)
                 metadata = {name: text.encode() for name, text in asked.metadata.items()}
-            except (msgspec.DecodeError, UnicodeError) as error:
+            except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
                 raise Malformed(
                     f"not a publication as 'farfix release publish' sends it: {error}"
                 ) from error

@@ -29,7 +29,7 @@ from cloud.web.app import create_api
 from cloud.web.faces import Faces
 from contract import machines
 from contract.faults import Deviation, Direction
-from contract.tickets import Label
+from contract.tickets import Label, Ticket
 from contract.timescale import Timescale
 from models.monitor import Assessment, State
 from tests.service.test_desk import NOTHING_SEEN
@@ -76,12 +76,17 @@ class Centre(Struct, frozen=True):
         assert visit is not None
         return visit.key
 
-    def learn(self) -> None:
-        """Perform what the outbox holds for learning."""
-        for row in self.parts.store.due(self.desk.now_ns(), 1000):
+    def perform(self) -> None:
+        """Perform what the outbox holds for learning and for the list of tickets."""
+        store, now_ns = self.parts.store, self.desk.now_ns()
+        for row in store.due(now_ns, 1000):
             if row.kind == "label":
                 self.learning.take(msgspec.json.decode(row.payload, type=Label))
-                self.parts.store.done(row.key, self.desk.now_ns())
+            elif row.kind == "ticket":
+                ticket = msgspec.json.decode(row.payload, type=Ticket)
+                store.put_ticket(ticket.key, row.payload, ticket.opened_ns)
+            if row.kind in ("label", "ticket"):
+                store.done(row.key, now_ns)
 
     def audit(self) -> list[str]:
         return [f"{line.by} {line.what} {line.text}" for line in self.parts.store.updates.audit()]

@@ -205,7 +205,7 @@ async def test_forged_signatures_are_refused_and_noted(made: Centre) -> None:
     ]
     async with client(made, None) as grafana:
         for headers in forged:
-            raw = {name: text.encode("latin-1") for name, text in headers.items()}
+            raw = [(name.encode(), text.encode("latin-1")) for name, text in headers.items()]
             answer = await grafana.post("/api/alerts/signed", content=body, headers=raw)
             assert answer.status_code == 401, headers
     assert made.parts.store.cases() == []

@@ -68,8 +68,9 @@ async def test_a_good_day_from_order_to_report(made: Centre, api: Client) -> Non
     assert closed.url.endswith(f"/cases/{dispatch.case_of(key)}")
     assert made.case(dispatch.case_of(key)).phase is Phase.CLOSED
     assert (await api.get("/api/dispatch/tickets")).json() == []
-    (last,) = (await api.get("/api/dispatch/tickets", params={"state": "all"})).json() or [None]
-    assert last is None or last["ticket"]["key"] == key
+    made.perform()
+    (last,) = (await api.get("/api/dispatch/tickets", params={"state": "all"})).json()
+    assert (last["ticket"]["key"], last["state"]) == (key, "closed")
 
 
 async def test_updates_may_come_twice_and_in_any_order(made: Centre, api: Client) -> None:
@@ -206,7 +207,7 @@ async def test_what_technicians_found_shows_in_the_next_diagnosis_of_that_kind(
     key = await made.ticket("pump-1", STRANGE)
     before = {h.fault: h.probability for h in made.case(dispatch.case_of(key)).hypotheses}
     await put_report(api, key, finding=finding)
-    made.learn()
+    made.perform()
     after = made.alarm("pump-2", STRANGE).hypotheses
     found = next(h for h in after if h.fault == finding)
     assert found.probability > before.get(finding, 0.0) + 0.1
