@@ -241,7 +241,8 @@ def refusal(case: Case, key: str, word: VisitUpdate) -> str:
     if visit is not None and visit.key == key and word.id in visit.seen:
         return ""
     if not case.open or visit is None or visit.key != key:
-        done = word.state in (VisitState.CANCELLED, VisitState.DONE)
+        reported = case.phase is Phase.CLOSED and visit is not None and visit.key == key
+        done = reported or word.state in (VisitState.CANCELLED, VisitState.DONE)
         over = "withdrawn" if case.phase is Phase.WITHDRAWN else "over"
         recall = f"ticket {key} is {over}: nobody is needed there any more, call them back"
         return "" if done else recall

@@ -228,7 +228,7 @@ class CaseLife(RuleBasedStateMachine):
     @precondition(lambda self: self.at_s > 2000)
     def alert_ends(self, age_s: int) -> None:
         before = self.feed(life.AlertEnded(ns(self.at_s - age_s)))
-        self.ended_by_alert = before.open and not self.case.open
+        self.ended_by_alert |= before.open and not self.case.open
 
     @precondition(lambda self: self.case.visit is not None)
     @rule(state=st.sampled_from(VisitState), number=st.integers(0, 9), age_s=spans)
@@ -257,7 +257,7 @@ class CaseLife(RuleBasedStateMachine):
         before, found = self.case, diagnosed(self.case.fault, safety=safety)
         old = returns.of([before], "pump-1", found, Limits(), ns(self.at_s))
         if old is None:
-            assert before.reopened >= returns.REOPENED_MAX or not before.report.resolved
+            assert before.reopened >= returns.REOPENED_MAX
             return
         shift_ns = ns(self.at_s) - ns(0)
         plan = structs.replace(

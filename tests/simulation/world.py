@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from cloud.core import case as life
-from cloud.core import fleet
+from cloud.core import fleet, returns, telling, visits
 from cloud.core.limits import Fleet, Limits
 from cloud.core.states import Case, Mode, Phase, Plan, Reply, Step, Timing
 from contract.commands import AnswerStatus
 from contract.faults import NO_DATA, Hypothesis, Severity
-from contract.tickets import ClosingReport, EscalationReason
+from contract.tickets import ClosingReport, EscalationReason, VisitState, VisitUpdate
 
 NS = 10**9
 HOUR_S = 3600.0
@@ -123,7 +123,8 @@ class World:
         self.executed: dict[str, list[float]] = {}
         self.cases: list[Case] = []
         self.outbox: dict[str, life.SendCommand] = {}
-        self.tickets: list[str] = []
+        self.dispatch = Dispatch(self)
+        self.told: dict[str, list[str]] = {}
         self.heard_s = 0.0
         self.crowded: dict[str, tuple[float, float]] = {}
         self.mode = self.rng.choices(list(Mode), (2, 2, 6))[0]
@@ -179,6 +180,8 @@ class World:
         ):
             if self.chance(p):
                 self.at(rng.uniform(900, 2 * HOUR_S), partial(self.decide, action))
+        if self.dispatch.chance(0.08):
+            self.at(self.dispatch.rng.uniform(400, HOUR_S), self.pause)
 
     def _window(self, longest_s: float) -> tuple[float, float]:
         begin = self.rng.uniform(600, 2000)
@@ -402,17 +405,24 @@ class World:
             hypotheses=[Hypothesis(fault, 1.0, [])],
             deviations=[],
         )
-        self.count(f"case opened: {fault}")
-        case, effects = life.open_case(
-            case_id=f"case-{len(self.cases) + 1}",
-            device="pump-1",
-            site="north",
-            machine_type="pump",
-            diagnosis=found,
-            plan=plan,
-            now_ns=now_ns,
-        )
+        before = returns.of(self.cases, "pump-1", found, self.limits, now_ns)
+        if before is not None:
+            self.count("case reopened")
+            self.cases.remove(before)
+            case, effects = life.reopen(before, found, plan, now_ns)
+        else:
+            self.count(f"case opened: {fault}")
+            case, effects = life.open_case(
+                case_id=f"case-{len(self.cases) + 1}",
+                device="pump-1",
+                site="north",
+                machine_type="pump",
+                diagnosis=found,
+                plan=plan,
+                now_ns=now_ns,
+            )
         self.cases.append(case)
+        self.tell_others(before, case)
         self.do(effects)
 
     def feed(self, event: life.Event) -> None:
@@ -430,9 +440,16 @@ class World:
         if before.phase is Phase.VERIFYING and isinstance(event, life.CommandFinished):
             self.figures.sometimes["answer after its expiry"] += after != before
         self.cases[-1] = after
+        self.tell_others(before, after)
         self.do(effects)
         if after.phase is not before.phase:
             self.arrive(after)
+
+    def tell_others(self, before: Case | None, after: Case) -> None:
+        for event in telling.events(before, after):
+            if event in telling.ABOUT_TICKETS and after.visit is not None:
+                self.told.setdefault(after.visit.key, []).append(event.name)
+                self.dispatch.take(event, after.visit.key)
 
     def do(self, effects: tuple[life.Effect, ...]) -> None:
         """Save the effects with the case and perform them, at least once."""
@@ -463,17 +480,24 @@ class World:
 
     def ticket(self, reason: EscalationReason) -> None:
         self.count(f"ticket: {reason.value}")
-        self.tickets.append(self.cases[-1].case_id)
         if not self.machine.sick(self.now) and self.cases[-1].fault != NO_DATA:
             known_s = self.now - self.machine.at(self.now)[0] - self.machine.lag_s
             self.figures.needless[reason.value] += 1
             self.figures.just_healed += known_s < POLL_S
             self.say("...although the machine is healthy")
-        self.at(self.rng.uniform(0.5, 2) * HOUR_S, self.visit)
 
-    def visit(self) -> None:
-        self.heal("visit")
-        self.feed(life.ReportReceived(ClosingReport(finding="other", technician="Kim")))
+    def visit_word(self, key: str, update: VisitUpdate) -> bool:
+        """Take dispatch's word; false: it is told that nobody is needed any more."""
+        case = next(c for c in self.cases if c.case_id == key.partition("~")[0])
+        if visits.refusal(case, key, update):
+            self.count("word refused")
+            return False
+        if case.open:
+            before = case.visit
+            self.feed(life.VisitUpdated(update))
+            if self.cases[-1].visit == before:
+                self.count("word that changed nothing")
+        return True
 
     # People.
 
@@ -491,8 +515,16 @@ class World:
             if action is not None:
                 delay_s = self.rng.expovariate(1 / 600)
                 self.at(delay_s, partial(self.decide, action))
-        if case.phase in (Phase.RECOVERED, Phase.SELF_CLEARED):
+        if case.phase in (Phase.RECOVERED, Phase.SELF_CLEARED, Phase.WITHDRAWN):
             self.check_recovery(case)
+
+    def pause(self) -> None:
+        if self.cases and self.cases[-1].open and self.now >= self.gateway_down_until:
+            self.count("clock stopped")
+            until_ns = self.gateway_ns() + int(self.dispatch.rng.uniform(300, 4000) * NS)
+            self.feed(life.PauseAsked("owner", "not now", until_ns))
+            if self.dispatch.chance(0.5):
+                self.at(600, partial(self.decide, life.ResumeAsked("owner")))
 
     def decide(self, action: life.Event) -> None:
         if self.cases and self.cases[-1].open:
@@ -517,7 +549,7 @@ class World:
             self.count("credited" if by_remedy else "credited by coincidence")
         elif case.phase is Phase.RECOVERED:
             self.count("recovered, nobody credited" + (" though cured" if by_remedy else ""))
-        elif by_remedy and cause.startswith(case.case_id):
+        elif case.phase is Phase.SELF_CLEARED and by_remedy and cause.startswith(case.case_id):
             self.count("self-cleared though cured")
 
     def _judge(self) -> None:
@@ -526,16 +558,103 @@ class World:
                 self.wrong(f"{name} was executed {len(times)} times")
         for case in self.cases:
             self.figures.ends[case.phase.value] += 1
-            tickets = self.tickets.count(case.case_id)
-            dispatched = case.phase in (Phase.DISPATCHED, Phase.CLOSED)
             if case.phase in life.REMOTE:
                 self.wrong(f"{case.case_id} never ended: {case.phase}")
-            if tickets != dispatched:
-                self.wrong(f"{case.case_id} is {case.phase} with {tickets} tickets")
+            self._judge_tickets(case)
             for attempt in case.attempts:
                 self.count(f"reply: {attempt.reply.value}")
                 if attempt.reply is Reply.WAITING and case.phase in life.REMOTE:
                     self.wrong(f"{attempt.command_id} waits for ever")
+
+    def _judge_tickets(self, case: Case) -> None:
+        keys = [key for key in self.told if key.partition("~")[0] == case.case_id]
+        if len(keys) != case.tickets:
+            self.wrong(f"{case.case_id} has {case.tickets} tickets, of which {keys} were told")
+        for key in keys:
+            first, *others = self.told[key]
+            ends = [name for name in others if name != "TICKET_UPDATED"]
+            open_ = case.open and case.visit is not None and case.visit.key == key
+            told = first == "TICKET_OPENED" and len(ends) <= 1 and (not ends or others[-1] in ends)
+            if not told or (not ends and not open_):
+                self.wrong(f"ticket {key} was told as {self.told[key]}")
+
+
+class Dispatch:
+    """Sends technicians, and says so: late, twice, out of order, or not at all."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.rng = world, random.Random(-world.seed - 1)
+        self.over: set[str] = set()
+        self.gone: set[str] = set()
+
+    def chance(self, p: float) -> bool:
+        return self.rng.random() < p
+
+    def take(self, event: telling.EventType, key: str) -> None:
+        """Take an event about a ticket."""
+        if event is telling.EventType.TICKET_OPENED:
+            self.world.figures.sometimes["another visit ordered"] += "~" in key
+            self.word(key, VisitState.ACCEPTED, 60)
+            self.word(key, VisitState.SCHEDULED, 120)
+            if self.chance(0.25):
+                self.world.at(self.rng.uniform(60, 2000), self.world.heal)
+            leaves_s = self.rng.uniform(0.3, 1.5) * HOUR_S
+            cancels = self.chance(0.1)
+            self.world.at(leaves_s, partial(self.cancel if cancels else self.leave, key))
+        elif event is telling.EventType.TICKET_WITHDRAWN:
+            self.world.count("visit withdrawn")
+            if key in self.gone:
+                self.world.count("withdrawn while the word of leaving was under way")
+            self.world.at(self.rng.uniform(1, 60), lambda: self.over.add(key))
+
+    def word(self, key: str, state: VisitState, after_s: float) -> None:
+        """Say something: it arrives late or twice, and so out of order."""
+        at_ns = self.world.gateway_ns() + int(after_s * NS)
+        update = VisitUpdate(id=f"{key}-{state.value}", state=state, at_ns=at_ns)
+        for _ in range(1 + self.chance(0.2)):
+            delay_s = self.rng.uniform(1, 2400 if self.chance(0.2) else 30)
+            self.world.at(after_s + delay_s, partial(self.said, key, update))
+
+    def said(self, key: str, update: VisitUpdate) -> None:
+        down_s = self.world.gateway_down_until - self.world.now
+        if down_s > 0:
+            self.world.at(down_s, partial(self.said, key, update))
+        elif not self.world.visit_word(key, update) and update.state is VisitState.ON_THE_WAY:
+            self.world.count("technician recalled")
+            self.over.add(key)
+
+    def cancel(self, key: str) -> None:
+        if key in self.over:
+            return
+        self.world.count("visit cancelled")
+        self.word(key, VisitState.CANCELLED, 0)
+        action = self.rng.choices(
+            (life.EscalationAsked("owner", "again"), life.Dismissed("owner", "leave it"), None),
+            (7, 1, 2),
+        )[0]
+        if action is not None:
+            delay_s = 2500 + self.rng.expovariate(1 / 1200)
+            self.world.at(delay_s, partial(self.world.decide, action))
+
+    def leave(self, key: str) -> None:
+        if key in self.over:
+            return
+        self.gone.add(key)
+        self.word(key, VisitState.ON_THE_WAY, 0)
+        self.world.at(self.rng.uniform(300, 1800), partial(self.arrive, key))
+
+    def arrive(self, key: str) -> None:
+        world = self.world
+        if key in self.over:
+            return
+        case = world.cases[-1]
+        if case.phase is not Phase.DISPATCHED or case.visit is None or case.visit.key != key:
+            return
+        world.heal("visit")
+        self.word(key, VisitState.ON_SITE, 0)
+        self.word(key, VisitState.DONE, 30)
+        report = ClosingReport(finding="other", technician="Kim")
+        world.at(60, partial(world.feed, life.ReportReceived(report)))
 
 
 def _step(name: str, fault: str) -> Step:
