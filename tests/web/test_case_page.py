@@ -1,0 +1,206 @@
+"""A case's page in a real browser: the promise, the remedies, what people decide, and by whom."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from cloud.core.events import Evidence
+from cloud.core.people import Role
+from cloud.core.states import Mode, Phase
+from contract.tickets import VisitState, VisitUpdate
+from tests.web.fixture_browser import PHONE, Visit
+from tests.web.fixture_world import HOSTILE, S, WorldDesk
+
+pytestmark = pytest.mark.real
+
+As = Callable[[Role | None], Visit]
+
+
+def case_of(world: WorldDesk, device: str) -> str:
+    return world.store.cases(device=device)[0].case_id
+
+
+def open_case(world: WorldDesk, device: str, fault: str) -> str:
+    """A fresh case that waits for a yes, on a machine that has none."""
+    if world.store.asset(device) is None:
+        world.add_machine(device, "centrifugal_pump", f"Pump {device}", "case tests")
+    case_id = world.open(device, fault, world.now_ns() - 400 * S, Mode.SUGGEST)
+    world.observed(case_id)
+    return case_id
+
+
+def test_it_tells_the_story_and_hostile_text_stays_text(visit: Visit, world: WorldDesk) -> None:
+    page = visit.open(f"/cases/{case_of(world, 'pump-2')}")
+    expect(page.get_by_text("Fault detected: Cavitation")).to_be_visible()
+    expect(page.get_by_text("Evidence of recovery")).to_be_visible()
+    expect(page.get_by_text("82 %")).to_be_visible()
+    expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    expect(page.locator(".case-chart canvas").first).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def test_each_remedy_has_its_signal_before_and_after(visit: Visit, world: WorldDesk) -> None:
+    page = visit.open(f"/cases/{case_of(world, 'chiller-1')}")
+    attempt = page.locator(".attempt", has_text="Remedy 1")
+    expect(attempt.locator("canvas")).to_be_visible(timeout=15_000)
+    expect(attempt.get_by_text("is expected")).to_contain_text(" before, ", timeout=15_000)
+    expect(page.get_by_text("What worked:")).to_be_visible()
+
+
+def test_it_says_what_is_promised(visit: Visit, world: WorldDesk) -> None:
+    page = visit.open(f"/cases/{case_of(world, 'compressor-1')}")
+    expect(page.get_by_text("What is promised")).to_be_visible()
+    expect(page.get_by_text("Level B, severity medium")).to_be_visible()
+    expect(page.get_by_text("kept", exact=True)).to_be_visible()
+
+
+def test_the_clock_stands_still_while_the_customer_waits(visit: Visit, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c1", "setpoint_drift")
+    due_ns = world.case(case_id).plan.due_ns
+    page = visit.open(f"/cases/{case_id}")
+    page.get_by_role("button", name="The customer asks to wait").click()
+    page.get_by_label("What was said (optional)").fill("shift change")
+    page.get_by_role("button", name="Yes, wait").click()
+    expect(page.get_by_text("stands still since")).to_be_visible(timeout=8000)
+    assert world.case(case_id).paused_ns is not None
+    page.get_by_role("button", name="Let the clock run again").click()
+    expect(page.get_by_text("stands still since")).to_have_count(0, timeout=8000)
+    assert world.case(case_id).plan.due_ns >= due_ns
+    expect(page.get_by_text("shift change")).to_be_visible()
+
+
+def test_a_person_approves_by_two_clicks_under_their_own_name(
+    visit_as: As, world: WorldDesk
+) -> None:
+    case_id = case_of(world, "pump-3")
+    page = visit_as(Role.OPERATOR).open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("button", name="Yes, approve").click()
+    expect(page.get_by_text("Applying a remedy")).to_be_visible(timeout=5000)
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(page.get_by_text("operator").first).to_be_visible()
+    assert world.case(case_id).phase is Phase.FIXING
+
+
+def test_who_only_looks_has_no_buttons(visit_as: As, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c2", "setpoint_drift")
+    page = visit_as(Role.VIEWER).open(f"/cases/{case_id}")
+    expect(page.get_by_text("Needs your approval").first).to_be_visible()
+    names = ("Approve", "Reject", "Order a visit", "Wrong alarm", "Try a remedy", "asks to wait")
+    for name in names:
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    page = visit_as(Role.OPERATOR).open(f"/cases/{case_id}")
+    expect(page.get_by_role("button", name="Approve")).to_be_visible()
+    expect(page.get_by_role("button", name="Try a remedy")).to_have_count(0)
+
+
+def test_an_engineer_has_a_remedy_tried(visit_as: As, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c3", "setpoint_drift")
+    page = visit_as(Role.ENGINEER).open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Try a remedy").click()
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_text("Please choose a remedy.")).to_be_visible()
+    page.get_by_role("radio", name="Restart the controller").click()
+    expect(page.get_by_text("Sends restart; judged within")).to_be_visible()
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_text("engineer wants 'Restart the controller' tried next.")).to_be_visible(
+        timeout=8000
+    )
+    assert world.case(case_id).asked == "restart_controller"
+
+
+def test_high_risk_wants_the_name_of_the_machine(visit_as: As, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c4", "setpoint_drift")
+    page = visit_as(Role.ENGINEER).open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Try a remedy").click()
+    page.get_by_role("radio", name="Install the current firmware release").click()
+    expect(page.get_by_text("High risk: a mistake can stop")).to_be_visible()
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_text("Please type the name of the machine: pump-c4")).to_be_visible()
+    assert world.case(case_id).asked == ""
+    page.get_by_label("High risk: type pump-c4 to agree").fill("pump-c4")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_text("tried next.")).to_be_visible(timeout=8000)
+
+
+def test_a_decision_that_comes_too_late_is_told(visit: Visit, world: WorldDesk) -> None:
+    case_id = world.open("compressor-2", "oil_overheating", world.now_ns(), Mode.SUGGEST)
+    page = visit.open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Wrong alarm").click()
+    for i in range(40):
+        at_ns = world.now_ns() + i * 10 * S
+        world.move(case_id, Evidence(at_ns, healthy=True), at_ns)
+    assert world.case(case_id).phase is Phase.SELF_CLEARED
+    page.get_by_label("Reason").fill("looks fine")
+    page.get_by_role("button", name="Yes, wrong alarm").click()
+    expect(page.get_by_text("Not done: there is nothing to decide")).to_be_visible()
+
+
+def test_the_visit_is_shown_step_by_step(visit: Visit, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c5", "setpoint_drift")
+    page = visit.open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Order a visit").click()
+    page.get_by_label("Reason").fill("asked for by phone")
+    page.get_by_role("button", name="Yes, order a visit").click()
+    step = page.locator(".step[aria-current=step]")
+    expect(step).to_contain_text("Ordered", timeout=8000)
+    now_ns = world.now_ns()
+    news = VisitUpdate(
+        id="u1", state=VisitState.SCHEDULED, at_ns=now_ns, expected_ns=now_ns + 3600 * S,
+        technician=f"J. Doe {HOSTILE}",
+    )  # fmt: skip
+    tell(world, case_id, news)
+    expect(step).to_contain_text("Scheduled", timeout=8000)
+    expect(page.get_by_text("technician: J. Doe <script>")).to_be_visible()
+    tell(world, case_id, VisitUpdate(id="u2", state=VisitState.CANCELLED, at_ns=now_ns + S))
+    expect(step).to_contain_text("Cancelled by dispatch", timeout=8000)
+    expect(page.get_by_role("button", name="Order a visit")).to_be_visible()
+
+
+def tell(world: WorldDesk, case_id: str, news: VisitUpdate) -> None:
+    """Say what dispatch says, at the desk."""
+    visit = world.case(case_id).visit
+    assert visit is not None
+    try:
+        world.visited(visit.key, news).send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the desk of the tests does not wait")
+
+
+def test_what_was_written_stays_when_the_case_moves_on(visit: Visit, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c6", "setpoint_drift")
+    page = visit.open(f"/cases/{case_id}")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_label("Reason").fill("half a sen")
+    world.sick(case_id, world.now_ns(), 2.2)
+    page.wait_for_timeout(1500)
+    expect(page.get_by_label("Reason")).to_have_value("half a sen")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Reason")).to_have_count(0)
+
+
+@pytest.mark.parametrize("device", ["pump-2", "compressor-1", "chiller-1", "pump-4"])
+def test_it_fits_a_phone(visit: Visit, world: WorldDesk, device: str) -> None:
+    visit.page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # as documented
+    page = visit.open(f"/cases/{case_of(world, device)}")
+    expect(page.get_by_role("heading", name="What happened")).to_be_visible()
+    assert wide(page) <= PHONE["width"]
+
+
+def wide(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth"))
+
+
+def test_a_wrong_address_is_answered_kindly(visit: Visit) -> None:
+    page = visit.open("/cases/none")
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+
+
+def test_it_speaks_chinese(visit: Visit, world: WorldDesk) -> None:
+    cookie = {"name": "farfix_language", "value": "zh", "url": visit.address}
+    visit.page.context.add_cookies([cookie])  # type: ignore[list-item]  # as documented
+    page = visit.open(f"/cases/{case_of(world, 'compressor-1')}")
+    expect(page.get_by_role("heading", name="服务承诺")).to_be_visible()
+    expect(page.get_by_text("已安排上门服务").first).to_be_visible()
