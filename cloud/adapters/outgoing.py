@@ -105,6 +105,8 @@ class Door:
                 return await self._first(request, addresses)
         except TimeoutError as error:
             raise Unreachable(f"{shown(url)} did not answer within {TIMEOUT_S:g} s") from error
+        except httpx.LocalProtocolError as error:
+            raise Refused(f"{shown(url)}: the request cannot be written: {error}") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"{shown(url)}: {error or type(error).__name__}") from error
         except (httpx.InvalidURL, ValueError) as error:

@@ -193,6 +193,8 @@ class _Told:
             if not answer.taken:
                 return answer
             self._names["token"] = self._read(form.login.token, answer)
+            if not self._names["token"]:
+                raise Unreachable(f"{form.title} answered the sign-in without a key")
         if form.lookup is not None:
             answer = await send(self._request(form.lookup))
             if not answer.taken:
@@ -224,7 +226,8 @@ class _Told:
         return step
 
     def _request(self, step: Step) -> Request:
-        headers = {name: str(self._value(text)) for name, text in self._form.headers.items()}
+        made = {name: self._value(text) for name, text in self._form.headers.items()}
+        headers = {name: str(value) for name, value in made.items() if value is not None}
         body = b""
         if step.form:
             headers["content-type"] = "application/x-www-form-urlencoded"
