@@ -11,7 +11,7 @@ import typer
 
 from contract.errors import FarfixError, Malformed
 from farfix import drill_commands as drill
-from farfix import release_commands, rollout_commands
+from farfix import release_commands, rollout_commands, store_commands
 from farfix.compiled import find_cache
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(release_commands.app, name="release")
 app.add_typer(rollout_commands.app, name="rollout")
 app.add_typer(drill.app, name="drill")
+app.add_typer(store_commands.app, name="store")
 
 File = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
 
