@@ -36,7 +36,7 @@ class Value:
             Unreachable: what is taken back is still on its way here.
         """
         wanted = {entry.reverses for entry in entries if entry.reverses}
-        originals = self._store.value.known(wanted)
+        originals = {e.key: e for e in entries} | self._store.value.known(wanted)
         missing = wanted - originals.keys()
         if missing and self._coming(entries[0].case_id, missing):
             raise Unreachable("what is taken back is not written yet")

@@ -130,6 +130,12 @@ def test_a_return_takes_back_what_was_written_then(store: Store) -> None:
     assert (counts["visit_avoided"], amounts["visit_avoided"]) == (0.0, 0.0)
 
 
+def test_a_line_and_its_reversal_may_come_together(store: Store) -> None:
+    books = value(store)
+    books.take([entry(), reversal(entry())])
+    assert [e.count for e in books.case_entries("pump-1-a")] == [1.0, -1.0]
+
+
 def test_what_takes_back_waits_for_what_is_still_on_its_way(store: Store) -> None:
     books = value(store)
     pending(store, [entry()])
