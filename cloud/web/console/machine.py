@@ -278,7 +278,7 @@ def _registers(machine: Machine) -> None:
             for s in machine.signals
         ]
         heads = [
-            t("Signal"), t("Name"), t("Register"), t("Unit"), t("Role"), t("Plausible"),
+            t("Signal"), t("Name"), t("Register"), t("Unit"), t("Purpose"), t("Plausible"),
         ]  # fmt: skip
         table(heads, rows, mono={1, 2})
 
