@@ -153,3 +153,12 @@ def verifying(*remedies: str) -> Scene:
     scene.answer(130)
     assert scene.phase() is Phase.VERIFYING
     return scene
+
+
+def dispatched(scene: Scene | None = None) -> Scene:
+    """A sick machine that nothing can be tried on: a visit is ordered 130 s after opening."""
+    scene = scene or Scene()
+    scene.sick(125)
+    scene.tick(130)
+    assert scene.phase() is Phase.DISPATCHED
+    return scene
