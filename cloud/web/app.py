@@ -66,7 +66,7 @@ def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
     app.include_router(releases.routes(faces.rollouts, doors, incoming))
     app.include_router(rollouts.routes(faces.rollouts, doors))
     app.include_router(ddi.routes(faces.ddi, config.base_url, config.ddi_poll_s))
-    app.include_router(people.routes(faces.people, doors, config))
+    app.include_router(people.routes(faces.people, doors))
     app.include_router(hooks.routes(faces.hooks, doors))
     app.include_router(value.routes(faces.value, doors))
     app.include_router(dispatch.routes(desk, faces.people, doors, config.data_dir / "photos"))

@@ -92,6 +92,7 @@ def frame(desk: Desk, here: str, title: str) -> Iterator[None]:
                     _unreachable()
 
     def tick() -> None:
+        viewer.leave_if_signed_out()
         clock.text = tongue.utc(desk.now_ns())
         trouble.text = " ".join(desk.troubles())
         alert.visible = bool(trouble.text)
@@ -201,8 +202,9 @@ def live(
     """Call an update while the page is open; one that finds no answer leaves all as it is."""
 
     async def beat() -> None:
-        with suppress(Unreachable):
-            await update()
+        if viewer.allowed(Role.VIEWER):  # else the frame's beat leads out
+            with suppress(Unreachable):
+                await update()
 
     ui.timer(every_s, beat, immediate=at_once)
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from urllib.parse import quote
 
 from fastapi import Request
 from msgspec.structs import replace
-from nicegui import context
+from nicegui import context, ui
 from nicegui.slot import Slot
 
 from cloud.core.people import Person, Role, may
@@ -52,6 +53,13 @@ def allowed(role: Role) -> bool:
     """Tell whether who looks at the page may do what asks for a role; nobody may nothing."""
     found = signed_in(context.client.request)
     return found is not None and may(found, role)
+
+
+def leave_if_signed_out() -> None:
+    """Lead a page whose session has ended to the door."""
+    request = context.client.request
+    if signed_in(request) is None:
+        ui.navigate.to(f"/sign-in?next={quote(request.url.path, safe='')}")
 
 
 def language() -> str:
