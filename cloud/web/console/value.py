@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from cloud.core.ledger import Entry, EntryKind, Prices
+from cloud.core.ledger import Entry, EntryKind, Prices, credit
 from cloud.web.console.charts import GREY, LINE, SPLIT
 from cloud.web.console.frame import frame, load
 from cloud.web.console.parts import Text, box, empty, link, pill
@@ -15,6 +15,14 @@ from cloud.web.value_ports import Report, Sums, Value
 from contract.errors import Malformed
 
 LINES_MAX = 200
+NARROW = """
+@media (max-width: 720px) {
+  .lines, .lines tr, .lines td { display: block; }
+  .lines tr { padding: 12px 0; border-bottom: 1px solid var(--line); }
+  .lines tr:first-child { display: none; } .lines tr:last-child { border: 0; }
+  table.grid.lines td { border: 0; padding: 2px 0; text-align: left; }
+}"""
+"""A line stands below the other where there is no room for columns."""
 CHART_MONTHS = 12
 ADDRESS = "docs/value.md"
 """Where the rule is published, with the source."""
@@ -63,7 +71,7 @@ def install(faces: Faces) -> None:
             _tiles(report)
             _chart(months)
             _lines(report)
-            with box("value-notes"):
+            with box("stack stack-xl"):
                 _assumptions(report.prices)
                 _rule()
 
@@ -179,16 +187,15 @@ def _lines(report: Report) -> None:
         if not report.entries:
             Text(t("Nothing was counted in this month."), "muted")
             return
-        with box("scroll").props("tabindex=0 role=region") as region:
-            region.props["aria-label"] = t("Lines")
-            _table(report.entries[::-1][:LINES_MAX])
+        ui.add_css(NARROW)
+        _table(report.entries[::-1][:LINES_MAX])
         left = len(report.entries) - LINES_MAX
         if left > 0:
             Text(t("{count} older lines are in the CSV.", count=left), "muted small")
 
 
 def _table(entries: list[Entry]) -> None:
-    with box("grid", tag="table"):
+    with box("grid lines", tag="table"):
         with box(tag="tr"):
             for head in (t("Time"), t("What"), t("Count"), t("Amount"), t("Case"), t("Why")):
                 Text(head, "right" if head in (t("Count"), t("Amount")) else "", tag="th")
@@ -204,8 +211,7 @@ def _row(entry: Entry) -> None:
         pill(tone, icon, told(word))
     unit = " h" if "downtime_avoided" in (entry.kind, entry.reverses.rpartition("/")[2]) else ""
     Text(f"{_figure(entry.count)}{unit}", "right nowrap", tag="td")
-    amount = "" if entry.amount is None else f"{entry.amount:,.2f} {entry.currency}"
-    Text(amount, "right", tag="td").style("white-space: nowrap")
+    Text(_amount(entry), "right", tag="td").style("white-space: nowrap")
     with box(tag="td"):
         link(entry.case_id, f"/cases/{quote(entry.case_id)}", "link wrap")
         Text(f"{entry.device}, {entry.site}", "muted small wrap")
@@ -214,6 +220,12 @@ def _row(entry: Entry) -> None:
         if entry.assumptions:
             assumed = ", ".join(f"{name} {value:g}" for name, value in entry.assumptions.items())
             Text(t("Counted with {assumed}", assumed=assumed), "muted small wrap")
+
+
+def _amount(entry: Entry) -> str:
+    if entry.amount == 0.0 and not credit(entry):
+        return t("no credit")
+    return "" if entry.amount is None else f"{entry.amount:,.2f} {entry.currency}"
 
 
 def _assumptions(prices: Prices) -> None:
