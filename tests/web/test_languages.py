@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.web import words
+from cloud.web import rollout_words, words
 from cloud.web.console import tongue
 from contract import machines
 from contract.faults import Severity
@@ -159,11 +159,15 @@ def test_a_text_past_the_tongue_is_found(tmp_path: Path) -> None:
 
 def dynamic() -> set[str]:
     """Words that pages look up at run time: states, and the shipped machine types'."""
-    tables = (words.STATUS, words.PHASE, words.SHORT, words.RESULT, words.FINDING, words.REASON)
+    tables = (
+        words.STATUS, words.PHASE, words.SHORT, words.RESULT, words.FINDING, words.REASON,
+        rollout_words.PHASE, rollout_words.UPDATE, rollout_words.REPORT, rollout_words.STOP,
+    )  # fmt: skip
     found = {text for table in tables for text in table.values()}
     found |= {severity.value.capitalize() for severity in Severity}
     for kind in machines.library().values():
-        found |= {kind.title, *(s.title for s in kind.signals), *(c.title for c in kind.commands)}
+        found |= {words.phrase(kind.name), kind.title}
+        found |= {*(s.title for s in kind.signals), *(c.title for c in kind.commands)}
         found |= {r.title for r in kind.remedies} | {f.title for f in kind.faults}
         found |= {part.name for fault in kind.faults for part in fault.parts}
         found |= {skill for fault in kind.faults for skill in fault.skills}

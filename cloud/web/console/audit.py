@@ -7,12 +7,14 @@ from nicegui import ui
 from cloud.web.console.frame import frame, live, load
 from cloud.web.console.parts import Section, Text, box, empty
 from cloud.web.console.rollout_parts import audit_table, button
+from cloud.web.console.tongue import t
 from cloud.web.ports import Desk
 from cloud.web.rollout_schemas import AuditEntry
 from cloud.web.rollout_views import RolloutViews
 
 EVERY_S = 3.0
 PAGE, MAX_ROWS = 50, 500
+ADDRESS = "GET /api/audit?before=NUMBER"
 
 
 def install(desk: Desk, views: RolloutViews) -> None:
@@ -20,18 +22,17 @@ def install(desk: Desk, views: RolloutViews) -> None:
 
     @ui.page("/audit")
     async def audit_page() -> None:
-        with frame(desk, "/audit", "Audit log"):
+        with frame(desk, "/audit", t("Audit log")):
             with box("stack stack-s"):
-                Text("Audit log", tag="h1")
-                about = "What people and the gateway did about releases, rollouts and tokens."
-                Text(about, "muted")
+                Text(t("Audit log"), tag="h1")
+                Text(t("What people, other systems and the gateway did."), "muted")
             with box("filters"):
-                device = ui.input(placeholder="Machine, by its exact name")
-                device.props('outlined dense clearable debounce=300 aria-label="Machine"')
-                rollout = ui.input(placeholder="Rollout number")
-                rollout.props(
-                    'outlined dense clearable debounce=300 inputmode=numeric aria-label="Rollout"'
-                )
+                device = ui.input(placeholder=t("Machine, by its exact name"))
+                device.props("outlined dense clearable debounce=300")
+                device.props["aria-label"] = t("Machine")
+                rollout = ui.input(placeholder=t("Rollout number"))
+                rollout.props("outlined dense clearable debounce=300 inputmode=numeric")
+                rollout.props["aria-label"] = t("Rollout")
                 for field in (device, rollout):
                     field.classes("search flush-left")
             with box("card"):
@@ -80,12 +81,12 @@ class Log:
 
     def _build(self, found: list[AuditEntry], rollout: int) -> None:
         if not found:
-            empty("history", "Nothing here", "Nobody did anything that fits.")
+            empty("history", t("Nothing here"), t("Nobody did anything that fits."))
             return
         audit_table(found[: self._shown], rollout_column=not rollout)
         if len(found) > self._shown:
             with box("row more").style("justify-content: center"):
                 if self._shown < MAX_ROWS:
-                    button("Older lines", "expand_more", "btn-side", self._older)
+                    button(t("Older lines"), "expand_more", "btn-side", self._older)
                 else:
-                    Text("Older lines: GET /api/audit?before=NUMBER", "muted small")
+                    Text(t("Older lines: {address}", address=ADDRESS), "muted small")

@@ -7,6 +7,7 @@ from cloud.web.console.charts import Area, Mark
 from cloud.web.console.comparison import comparison
 from cloud.web.console.frame import load
 from cloud.web.console.parts import Section, Text, box, set_prop
+from cloud.web.console.tongue import t, told
 from cloud.web.ports import Desk
 from cloud.web.rollout_schemas import EvidenceCell, HealthView, RolloutView
 from cloud.web.rollout_views import RolloutViews
@@ -21,25 +22,26 @@ class Comparison:
 
     def __init__(self, desk: Desk, views: RolloutViews, rollout: RolloutView) -> None:
         self._desk, self._views, self._number = desk, views, rollout.number
-        self._titles = {"score": "Deviation from healthy running"}
+        self._titles = {"score": t("Deviation from healthy running")}
         machine_type = desk.machines.get(rollout.machine_type)
         for signal in machine_type.signals if machine_type else []:
-            self._titles[signal.name] = signal.title
+            self._titles[signal.name] = told(signal.title)
         with box("card stack") as self._card:
-            Text("Updated machines beside the others", tag="h2")
+            Text(t("Updated machines beside the others"), tag="h2")
             with box("gauge-row"):
                 with box("gauge").props('role="meter" aria-valuemin=0 aria-valuemax=100') as gauge:
                     self._fill = box("gauge-fill")
                 self._gauge = gauge
+                gauge.props["aria-label"] = t("Evidence of harm")
                 self._text = Text("", "gauge-text wrap")
             with box("keys small muted"):
-                _key("key-updated", "Updated: median, shaded up to where 9 of 10 lie below")
-                _key("key-control", "Not updated, the same")
-                _key("key-alarm", "Alarm level")
-                _key("key-stage", "First machine of a stage runs the release")
+                _key("key-updated", t("Updated: median, shaded up to where 9 of 10 lie below"))
+                _key("key-control", t("Not updated, the same"))
+                _key("key-alarm", t("Alarm level"))
+                _key("key-stage", t("First machine of a stage runs the release"))
             self._chart = ui.echart({"series": []}).classes("case-chart")
             self._chart.style(f"height: {CHART_PX}px")
-            with ui.expansion("Evidence in detail").classes("full fold"):
+            with ui.expansion(t("Evidence in detail")).classes("full fold"):
                 self._cells = Section(box("scroll"))
         self._card.set_visibility(False)
 
@@ -50,8 +52,10 @@ class Comparison:
         self._card.set_visibility(found is not None)
         if found is None or rollout is None:
             return
-        most = f" Most of it: {self._title(found.worst)}." if found.worst else ""
-        self._text.text = found.text + most
+        self._text.text = told(found.text)
+        if found.worst:
+            most = t("Most of it: {measure}.", measure=self._title(found.worst))
+            self._text.text += f" {most}"
         self._fill.style(f"width: {max(found.share * 100, 0.5):.1f}%")
         tone = "ok" if found.share < NEAR else "warn" if found.share < CLOSE else "bad"
         self._gauge.classes(remove="tone-ok tone-warn tone-bad", add=f"tone-{tone}")
@@ -69,12 +73,12 @@ class Comparison:
         first_ns, last_ns = found.points[0].at_ns, found.points[-1].at_ns
         span = Area(first_ns, max(last_ns, first_ns + words.NS))
         marks = [
-            Mark(stage.began_ns, f"Stage {stage.stage}", "info")
+            Mark(stage.began_ns, t("Stage {stage}", stage=stage.stage), "info")
             for stage in rollout.funnel
             if stage.began_ns is not None and span.from_ns <= stage.began_ns <= span.to_ns
         ]
         if rollout.stop is not None and rollout.stop.at_ns <= span.to_ns:
-            marks.append(Mark(rollout.stop.at_ns, "Stopped", "bad"))
+            marks.append(Mark(rollout.stop.at_ns, t("Stopped"), "bad"))
         self._chart.options.update(comparison(found.points, span, marks))
         self._chart.update()
 
@@ -93,20 +97,21 @@ def _table(found: HealthView, titles: dict[str, str]) -> None:
         rows.setdefault(cell.measure, {})[cell.look] = cell
     with box("grid evidence-grid", tag="table"):
         with box(tag="tr"):
-            Text("Measure", tag="th")
+            Text(t("Measure"), tag="th")
             for look in looks:
-                Text(f"after {words.percent(look)} of the soak", tag="th")
+                Text(t("after {share} of the soak", share=words.percent(look)), tag="th")
         for measure, cells in rows.items():
             with box(tag="tr"):
                 Text(titles.get(measure, words.phrase(measure)), "wrap", tag="td")
                 for look in looks:
                     share = cells[look].share if look in cells else 0.0
                     with box(tag="td"):
-                        Text(words.percent(share) if share > 0 else "none", "num small")
+                        Text(words.percent(share) if share > 0 else t("none"), "num small")
                         with box("meter tone-info"):
                             box("meter-fill").style(f"width: {share * 100:.1f}%")
-    Text(
+    about = t(
         "What all updated machines say together, each compared with machines not updated. "
-        f"At 100 % in any place the rollout stops. Machines to compare with: {found.controls}.",
-        "muted small more",
+        "At 100 % in any place the rollout stops. Machines to compare with: {count}.",
+        count=found.controls,
     )
+    Text(about, "muted small more")

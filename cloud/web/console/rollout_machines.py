@@ -7,18 +7,22 @@ from cloud.core.rollout_states import Update, UpdatePhase
 from cloud.web import rollout_views, words
 from cloud.web.console.parts import Pill, Text, box, empty, set_prop
 from cloud.web.console.rollout_parts import UPDATE_TONE, button, machine_href, machine_link
+from cloud.web.console.tongue import later, t, told
 from cloud.web.rollout_schemas import RolloutView, UpdateView
 
 PAGE = 25
 P = UpdatePhase
 FILTERS: dict[str, frozenset[UpdatePhase]] = {
-    "All": frozenset(UpdatePhase),
-    "Trouble": frozenset({P.FAILED, P.UNCLEAR, P.REVERTING, P.REVERTED}),
-    "Under way": frozenset({P.OFFERED, P.INSTALLING, P.CHECKING, P.CANCELLING, P.REVERTING}),
-    "Run it": frozenset(rollout_views.RUNS_IT),
-    "To come": frozenset({P.WAITING}),
+    later("All"): frozenset(UpdatePhase),
+    later("Trouble"): frozenset({P.FAILED, P.UNCLEAR, P.REVERTING, P.REVERTED}),
+    later("Under way"): frozenset({P.OFFERED, P.INSTALLING, P.CHECKING, P.CANCELLING, P.REVERTING}),
+    later("Run it"): frozenset(rollout_views.RUNS_IT),
+    later("To come"): frozenset({P.WAITING}),
 }
-HEADS = ("Machine", "Stage", "State", "Installer says", "Read from it", "Health", "Last word")
+HEADS = (
+    later("Machine"), later("Stage"), later("State"), later("Installer says"),
+    later("Read from it"), later("Health"), later("Last word"),
+)  # fmt: skip
 
 
 class Machines:
@@ -29,30 +33,35 @@ class Machines:
         self._rollout, self._updates = rollout, list[Update]()
         self._chips: dict[str, Element] = {}
         with box("card"):
-            Text("Machines", tag="h2").style("margin-bottom: 12px")
+            Text(t("Machines"), tag="h2").style("margin-bottom: 12px")
             with box("filters"):
                 for name in FILTERS:
                     self._chips[name] = self._chip(name)
-                search = ui.input(placeholder="Search machine or site", on_change=self._on_search)
-                search.props('outlined dense clearable debounce=200 aria-label="Search"')
+                search = ui.input(placeholder=t("Search machine or site"))
+                search.on_value_change(self._on_search)
+                search.props("outlined dense clearable debounce=200")
+                search.props["aria-label"] = t("Search")
                 search.classes("search")
-            with box("scroll"), box("grid machines", tag="table"):
+            with box("scroll").props("tabindex=0"), box("grid machines", tag="table"):
                 with box(tag="thead"), box(tag="tr"):
                     for head in HEADS:
-                        Text(head, tag="th")
+                        Text(told(head), tag="th")
                 with box(tag="tbody") as self._body:
                     self._rows: list[_Row] = []
             self._none = box("more")
             with self._none:
-                empty("filter_alt_off", "No machine matches", "Choose another filter or search.")
+                hint = t("Choose another filter or search.")
+                empty("filter_alt_off", t("No machine matches"), hint)
             with box("row between more") as self._foot:
                 self._where = Text("", "small muted num")
                 with box("row"):
-                    self._back = button("Back", "chevron_left", "btn-side", lambda: self._turn(-1))
-                    self._on = button("More", "chevron_right", "btn-side", lambda: self._turn(1))
+                    self._back = button(
+                        t("Back"), "chevron_left", "btn-side", lambda: self._turn(-1)
+                    )
+                    self._on = button(t("More"), "chevron_right", "btn-side", lambda: self._turn(1))
 
     def _chip(self, name: str) -> Element:
-        chip = Text(name, "chip", tag="button").props('type="button"')
+        chip = Text(told(name), "chip", tag="button").props('type="button"')
         set_prop(chip, "aria-pressed", "true" if name == self._filter else "false")
         chip.on("click", lambda: self._choose(name))
         return chip
@@ -95,7 +104,9 @@ class Machines:
             row.show(part[i] if i < len(part) else None, self._rollout)
         self._none.set_visibility(not fit)
         self._foot.set_visibility(len(fit) > PAGE)
-        self._where.text = f"{first + 1} to {first + len(part)} of {len(fit)}"
+        self._where.text = t(
+            "{first} to {last} of {count}", first=first + 1, last=first + len(part), count=len(fit)
+        )
         self._back.set_enabled(self._page > 0)
         self._on.set_enabled(first + PAGE < len(fit))
 
@@ -140,9 +151,9 @@ class _Row:
         self._site.text = _site(view)
         self._stage.text = str(view.stage)
         tone, icon = UPDATE_TONE[view.phase]
-        self._state.set(tone, icon, view.phase_text)
-        self._said.text = view.report_text if view.action else words.NONE
-        self._version.text = view.version or "not known"
+        self._state.set(tone, icon, told(view.phase_text))
+        self._said.text = told(view.report_text) if view.action else words.NONE
+        self._version.text = view.version or t("not known")
         self._from.text = _read(view, rollout.version)
         self._health.text = view.health_text or words.NONE
         self._detail.text = view.detail or words.NONE
@@ -151,15 +162,17 @@ class _Row:
 def _cell(head: str) -> Element:
     """Return a cell that knows its column's name: on a phone cells stand below each other."""
     cell = box(tag="td")
-    cell.props["data-label"] = head
+    cell.props["data-label"] = told(head)
     return cell
 
 
 def _site(view: UpdateView) -> str:
-    return f"{view.site} · hardware {view.hardware}" if view.hardware else view.site
+    if not view.hardware:
+        return view.site
+    return f"{view.site} · {t('hardware {revision}', revision=view.hardware)}"
 
 
 def _read(view: UpdateView, release: str) -> str:
     if view.version == release and view.from_version not in ("", release):
-        return f"was {view.from_version}"
+        return t("was {version}", version=view.from_version)
     return ""

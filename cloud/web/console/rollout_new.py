@@ -15,9 +15,11 @@ from cloud.core.rollout_states import (
     Window,
 )
 from cloud.web import rollout_views, rollout_words, words
+from cloud.web.console import tongue
 from cloud.web.console.frame import frame, load
 from cloud.web.console.parts import Section, Text, box, dot, empty, link, pill
-from cloud.web.console.rollout_parts import ask, button, machine_link
+from cloud.web.console.rollout_parts import ask, button, machine_link, machines
+from cloud.web.console.tongue import t, told
 from cloud.web.ports import Desk
 from cloud.web.rollout_ports import Kept, Rollouts
 from cloud.web.rollout_schemas import PreviewView
@@ -34,19 +36,19 @@ def install(desk: Desk, rollouts: Rollouts) -> None:
 
     @ui.page("/rollouts/new")
     async def new_page(machine_type: str = "", version: str = "") -> None:
-        with frame(desk, "", "New rollout"):
+        with frame(desk, "/rollouts", t("New rollout")):
             with box("stack"):
                 with box("crumbs"):
-                    link("Rollouts", "/rollouts", "")
+                    link(t("Rollouts"), "/rollouts", "")
                     Text("/", tag="span")
-                    Text("New", tag="span")
-                Text("New rollout", tag="h1")
+                    Text(t("New"), tag="span")
+                Text(t("New rollout"), tag="h1")
             offered = [k for k in await load(rollouts.kept) if not k.barred]
             if not offered:
                 empty(
                     "inventory_2",
-                    "No release to roll out",
-                    "Sign and publish one with 'farfix release', then come back.",
+                    t("No release to roll out"),
+                    t("Sign and publish one with 'farfix release', then come back."),
                 )
                 return
             form = _Form(rollouts, offered)
@@ -70,42 +72,44 @@ class _Form:
 
     def _build_fields(self) -> None:
         titles = {
-            key: f"{words.phrase(k.release.machine_type)} {k.release.version}"
+            key: f"{told(words.phrase(k.release.machine_type))} {k.release.version}"
             for key, k in self._offered.items()
         }
-        self._release = ui.select(titles, label="Release", on_change=self._changed_release)
+        self._release = ui.select(
+            titles, label=t("Release to bring out"), on_change=self._changed_release
+        )
         self._release.props("outlined dense")
-        self._title = _text("What it is for (a title)", "maxlength=200")
-        Text("Which machines", tag="h3")
-        Text("Every field that is filled must fit; empty fields fit all.", "muted small")
+        self._title = _text(t("What it is for (a title)"), "maxlength=200")
+        Text(t("Which machines"), tag="h2", classes="h3")
+        Text(t("Every field that is filled must fit; empty fields fit all."), "muted small")
         self._fields = {
             name: _many(label, self._changed)
             for name, label in {
-                "sites": "Sites",
-                "labels": "Labels, all of them",
-                "hardware": "Hardware revisions",
-                "versions": "Versions that run now",
-                "devices": "Single machines",
+                "sites": t("Sites"),
+                "labels": t("Labels, all of them"),
+                "hardware": t("Hardware revisions"),
+                "versions": t("Versions that run now"),
+                "devices": t("Single machines"),
             }.items()
         }
-        Text("How carefully", tag="h3")
-        self._stages = _text("Stages: machines or percent, all so far together", "debounce=300")
+        Text(t("How carefully"), tag="h2", classes="h3")
+        self._stages = _text(t("Stages: machines or percent, all so far together"), "debounce=300")
         self._stages.value = DEFAULT_STAGES
-        self._soak = _text("Each stage is watched for", "debounce=300")
+        self._soak = _text(t("Each stage is watched for"), "debounce=300")
         self._soak.value = "1h"
         for field in (self._stages, self._soak):
             field.on_value_change(self._changed)
-        self._windowed = ui.switch("Begin machines only in a maintenance window")
+        self._windowed = ui.switch(t("Begin machines only in a maintenance window"))
         with box("window-fields") as fields:
-            self._start = _text("Opens at", 'mask="##:##" debounce=300')
-            self._hours = _text("Hours", "inputmode=decimal debounce=300")
-            self._zone = _text("Time zone", "debounce=300")
+            self._start = _text(t("Opens at"), 'mask="##:##" debounce=300')
+            self._hours = _text(t("Hours"), "inputmode=decimal debounce=300")
+            self._zone = _text(t("Time zone"), "debounce=300")
         for field, value in ((self._start, "22:00"), (self._hours, "6"), (self._zone, "UTC")):
             field.value = value
             field.on_value_change(self._changed)
         fields.bind_visibility_from(self._windowed, "value")
         self._windowed.on_value_change(self._changed)
-        self._revert = ui.switch("A stop brings updated machines back", value=True)
+        self._revert = ui.switch(t("A stop brings updated machines back"), value=True)
         self._revert.on_value_change(self._changed)
 
     async def choose(self, key: str) -> None:
@@ -184,13 +188,15 @@ class _Form:
             ui.navigate.to(f"/rollouts/{made.number}")
 
         first = plan.stages[0].machines if plan.stages else 0
-        question = (
-            "High risk: somebody else must approve it before any machine is begun."
-            if plan.high_risk
-            else f"The first {rollout_words.machines(first)} may take it as soon as it is begun."
-        )
-        title = f"Begin: {words.phrase(order.machine_type)} {order.version}"
-        ask(self._host, title, question, act, why_needed=False)
+        if plan.high_risk:
+            question = t("High risk: somebody else must approve it before any machine is begun.")
+        else:
+            question = t(
+                "The first {machines} may take it as soon as it is begun.", machines=machines(first)
+            )
+        kind = told(words.phrase(order.machine_type))
+        title = t("Begin: {release}", release=f"{kind} {order.version}")
+        ask(self._host, title, question, t("Yes, begin"), act, why_needed=None)
 
 
 def _text(label: str, props: str) -> ui.input:
@@ -207,23 +213,26 @@ def _refused(why: str) -> None:
     with box("attempt"):
         dot("warn", "rule")
         with box():
-            Text("Not like this", tag="h2")
+            Text(t("Not like this"), tag="h2")
             Text(why, "wrap")
 
 
 def _plan(plan: PreviewView, begin: Callable[[], None]) -> None:
     with box("machine-top"):
-        Text(f"It would reach {rollout_words.machines(plan.machines)}", tag="h2")
+        Text(t("It would reach {machines}", machines=machines(plan.machines)), tag="h2")
         if plan.high_risk:
-            pill("warn", "priority_high", "High risk")
-    against = rollout_words.machines(plan.controls)
-    Text(f"Compared with {against} that the first stage leaves as they are.", "muted small")
+            pill("warn", "priority_high", t("High risk"))
+    against = machines(plan.controls)
+    said = t("Compared with {machines} that the first stage leaves as they are.", machines=against)
+    Text(said, "muted small")
     for stage in plan.stages:
         with box("stage"):
             with box("stage-head"):
-                Text(f"Stage {stage.stage}: {rollout_words.machines(stage.machines)}", tag="h3")
-                soak = f"watched for {words.span(stage.soak_s)}"
-                Text(f"up to {stage.goal} · {soak}", "small muted num")
+                Text(
+                    f"{t('Stage {stage}', stage=stage.stage)}: {machines(stage.machines)}", tag="h3"
+                )
+                soak = t("watched for {span}", span=tongue.span(stage.soak_s))
+                Text(f"{t('up to {goal}', goal=stage.goal)} · {soak}", "small muted num")
             with box("meter tone-info"):
                 share = 100 * stage.machines / max(plan.machines, 1)
                 box("meter-fill").style(f"width: {share:.1f}%")
@@ -233,7 +242,7 @@ def _plan(plan: PreviewView, begin: Callable[[], None]) -> None:
     if not plan.machines:
         return
     with box("right-row"):
-        button("Begin the rollout", "rocket_launch", "btn-main", begin)
+        button(t("Begin the rollout"), "rocket_launch", "btn-main", begin)
 
 
 def _names(devices: list[str], count: int) -> None:
@@ -241,15 +250,16 @@ def _names(devices: list[str], count: int) -> None:
         for device in devices[:NAMES_SHOWN]:
             machine_link(device, "name")
         if count > NAMES_SHOWN:
-            Text(f"and {count - NAMES_SHOWN} more", "muted", tag="span")
+            Text(t("and {count} more", count=count - NAMES_SHOWN), "muted", tag="span")
 
 
 def _excluded(plan: PreviewView) -> None:
     reasons = Counter(plan.excluded.values()).most_common(REASONS_SHOWN)
-    with ui.expansion(f"{plan.excluded_count} left out").classes("full fold"), box("stack"):
+    title = t("{count} left out", count=plan.excluded_count)
+    with ui.expansion(title).classes("full fold"), box("stack"):
         for reason, _ in reasons:
             left_out = [device for device, why in plan.excluded.items() if why == reason]
-            Text(f"{len(left_out)}: {reason}", "wrap")
+            Text(f"{len(left_out)}: {told(reason)}", "wrap")
             _names(left_out, len(left_out))
         if plan.excluded_count > len(plan.excluded):
-            Text(f"The first {len(plan.excluded)} are told here.", "muted small")
+            Text(t("The first {count} are told here.", count=len(plan.excluded)), "muted small")

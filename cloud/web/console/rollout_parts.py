@@ -6,10 +6,13 @@ from urllib.parse import quote
 from nicegui import ui
 from nicegui.element import Element
 
+from cloud.core.people import Role
 from cloud.core.rollout_states import Phase, UpdatePhase
-from cloud.web import rollout_words, words
-from cloud.web.console.decisions import NAME_MAX, WHY_MAX, attempt
+from cloud.web import rollout_words
+from cloud.web.console import tongue
+from cloud.web.console.decisions import answers, attempt, by, dialog, given, reason
 from cloud.web.console.parts import Text, box, link
+from cloud.web.console.tongue import t, told
 from cloud.web.rollout_schemas import AuditEntry
 
 PHASE_TONE: dict[str, tuple[str, str]] = {
@@ -63,14 +66,25 @@ class Bar:
         """Set the counts."""
         present = {phase: counts[phase] for phase in UPDATE_TONE if counts.get(phase)}
         total = sum(present.values())
-        told = [f"{count} {rollout_words.UPDATE[UpdatePhase(p)]}" for p, count in present.items()]
-        self._bar.props["aria-label"] = ", ".join(told) or "no machines"
+        said = [_counted(count, phase) for phase, count in present.items()]
+        self._bar.props["aria-label"] = ", ".join(said) or t("no machines")
         wide = {p: max(100 * count / total, SLIVER) for p, count in present.items()}
         for phase, segment in self._segments.items():
             segment.style(f"width: {100 * wide.get(phase, 0) / (sum(wide.values()) or 1):.2f}%")
         for phase, (entry, text) in self._words.items():
             entry.set_visibility(phase in present)
-            text.text = f"{present.get(phase, 0)} {rollout_words.UPDATE[UpdatePhase(phase)]}"
+            text.text = _counted(present.get(phase, 0), phase)
+
+
+def _counted(count: int, phase: str) -> str:
+    return f"{count} {told(rollout_words.UPDATE[UpdatePhase(phase)])}"
+
+
+def machines(count: int) -> str:
+    """Write a number of machines."""
+    if count == 1:
+        return t("1 machine")
+    return t("{count} machines", count=f"{count:,}".replace(",", "\N{NO-BREAK SPACE}"))
 
 
 def machine_href(device: str) -> str:
@@ -94,43 +108,34 @@ def ask(
     host: Element,
     title: str,
     question: str,
+    yes: str,
     act: Callable[[str, str], Awaitable[object]],
     *,
-    why_needed: bool,
+    why_needed: bool | None,
 ) -> None:
-    """Ask for a person's name and reason, then act; say so if it could not be done.
+    """Ask an engineer once more, with a reason, then act; say so if it could not be done.
 
-    The dialog belongs to the host, which must outlive the button that opened it.
+    The dialog belongs to the host, which must outlive the button that opened it. No reason is
+    asked for where ``why_needed`` is None.
     """
-    with host, ui.dialog(value=True) as dialog, ui.card().classes("dialog"):
+    with dialog(host) as opened:
         Text(title, tag="h2", classes="wrap")
         Text(question, "muted wrap")
-        name = ui.input("Your name").props(f"outlined dense maxlength={NAME_MAX}")
-        label = "Reason" if why_needed else "Reason (optional)"
-        why = ui.input(label).props(f"outlined dense maxlength={WHY_MAX}")
+        why = None if why_needed is None else reason(needed=why_needed)
 
         async def confirm() -> None:
-            by, reason = (str(field.value or "").strip() for field in (name, why))
-            if not by or (why_needed and not reason):
-                ui.notify("Please give your name" + (" and a reason." if why_needed else "."))
-                return
+            said = "" if why is None else given(why, needed=bool(why_needed))
+            if said is not None and await attempt(lambda: act(by(Role.ENGINEER), said)):
+                opened.close()
 
-            async def done() -> None:
-                await act(by, reason)
-
-            if await attempt(done):
-                dialog.close()
-
-        with box("right-row"):
-            button("Back", "", "btn-side", dialog.close)
-            button(f"Yes, {title.split(':', maxsplit=1)[0].lower()}", "", "btn-main", confirm)
-    dialog.on("hide", dialog.delete)
+        answers(opened, yes, confirm)
 
 
 def audit_table(rows: list[AuditEntry], *, rollout_column: bool) -> None:
     """Show lines of the audit log."""
-    heads = ["When", "Who", "What", "", "Machine"] + ["Rollout"] * rollout_column
-    with box("scroll"), box("grid audit", tag="table"):
+    heads = [t("When"), t("Who"), t("Action"), t("Details"), t("Machine")]
+    heads += [t("Rollout")] * rollout_column
+    with box("scroll").props("tabindex=0"), box("grid audit", tag="table"):
         with box(tag="thead"), box(tag="tr"):
             for head in heads:
                 Text(head, tag="th")
@@ -141,7 +146,7 @@ def audit_table(rows: list[AuditEntry], *, rollout_column: bool) -> None:
 
 def _audit_row(row: AuditEntry, *, rollout_column: bool) -> None:
     with box(tag="tr"):
-        Text(words.utc(row.at_ns), "num nowrap muted", tag="td")
+        Text(tongue.utc(row.at_ns), "num nowrap muted", tag="td")
         Text(row.by, "wrap audit-who", tag="td")
         Text(row.what, "nowrap", tag="td")
         Text(row.text, "wrap", tag="td")

@@ -2,12 +2,15 @@
 
 from nicegui import ui
 
-from cloud.web import rollout_words, words
+from cloud.core.people import Role
+from cloud.web import words
+from cloud.web.console import tongue, viewer
 from cloud.web.console.frame import frame, live, load
 from cloud.web.console.parts import Section, Text, box, empty, link, pill
-from cloud.web.console.rollout_parts import PHASE_TONE, Bar, button
+from cloud.web.console.rollout_parts import PHASE_TONE, Bar, button, machines
+from cloud.web.console.tongue import t, told
 from cloud.web.ports import Desk
-from cloud.web.rollout_schemas import RolloutBrief
+from cloud.web.rollout_schemas import RolloutBrief, StopView
 from cloud.web.rollout_views import RolloutViews
 
 EVERY_S = 2.0
@@ -19,13 +22,13 @@ def install(desk: Desk, views: RolloutViews) -> None:
 
     @ui.page("/rollouts")
     async def rollouts_page() -> None:
-        with frame(desk, "/rollouts", "Rollouts"):
+        with frame(desk, "/rollouts", t("Rollouts")):
             with box("head"):
                 with box("stack stack-s"):
-                    Text("Rollouts", tag="h1")
-                    Text("Releases on their way to machines, stage by stage.", "muted")
-                new = link("New rollout", "/rollouts/new", "btn-link btn-main")
-                new.props('role="button"')
+                    Text(t("Rollouts"), tag="h1")
+                    Text(t("Releases on their way to machines, stage by stage."), "muted")
+                if viewer.allowed(Role.ENGINEER):
+                    link(t("New rollout"), "/rollouts/new", "btn-link btn-main")
             listed = Section(box("stack stack-l"))
             shown = PAGE
 
@@ -47,40 +50,53 @@ def _rollouts(found: list[RolloutBrief], limit: int, now_ns: int, more: object) 
     if not found:
         empty(
             "rocket_launch",
-            "No rollouts yet",
-            "Publish a release, then bring it to some machines with 'New rollout'.",
+            t("No rollouts yet"),
+            t("Publish a release, then bring it to some machines with 'New rollout'."),
         )
         return
     for rollout in sorted(found[:limit], key=lambda r: not r.open):
         _card(rollout, now_ns)
     if len(found) > limit and callable(more):
         with box("row").style("justify-content: center"):
-            button("Older rollouts", "expand_more", "btn-side", more)
+            button(t("Older rollouts"), "expand_more", "btn-side", more)
 
 
 def _card(rollout: RolloutBrief, now_ns: int) -> None:
+    ago = tongue.ago(rollout.created_ns, now_ns)
     with box("card machine rollout-card"):
         with box("machine-top"):
             with box("stack stack-s"):
                 link(name(rollout), f"/rollouts/{rollout.number}", "machine-name wrap")
-                made = f"by {rollout.author}, {words.ago(rollout.created_ns, now_ns)}"
+                made = t("by {name}, {ago}", name=rollout.author, ago=ago)
                 about = f"{rollout.machine_type} {rollout.version}"
-                Text(f"Rollout {rollout.number} · {about} · {made}", "muted small wrap")
+                number = t("Rollout {number}", number=rollout.number)
+                Text(f"{number} · {about} · {made}", "muted small wrap")
             with box("row"):
                 if rollout.high_risk:
-                    pill("warn", "priority_high", "High risk")
-                pill(*PHASE_TONE[rollout.phase], rollout.phase_text)
+                    pill("warn", "priority_high", t("High risk"))
+                pill(*PHASE_TONE[rollout.phase], told(rollout.phase_text))
         with box("rollout-bar"):
             Bar().show(rollout.counts)
-        far = f"{rollout.running} of {rollout_words.machines(rollout.machines)} run it"
-        stage = f" · stage {rollout.stage} of {rollout.stages}" if rollout.open else ""
+        far = runs_it(rollout)
+        stage = t("stage {stage} of {stages}", stage=rollout.stage, stages=rollout.stages)
         with box("machine-foot num"):
-            Text(far + stage)
+            Text(f"{far} · {stage}" if rollout.open else far)
             if rollout.stop is not None:
-                harm = f"{rollout.stop.reached} reached, {rollout.stop.harmed} harmed"
-                Text(f"{rollout.stop.text}: {harm}", "tone-bad")
+                Text(f"{told(rollout.stop.text)}: {harm(rollout.stop)}", "tone-bad")
 
 
 def name(rollout: RolloutBrief) -> str:
     """Return what a rollout is called."""
-    return rollout.title or f"{words.phrase(rollout.machine_type)} to {rollout.version}"
+    kind = told(words.phrase(rollout.machine_type))
+    return rollout.title or t("{kind} to {version}", kind=kind, version=rollout.version)
+
+
+def runs_it(rollout: RolloutBrief) -> str:
+    """Say how many machines run the release."""
+    total = machines(rollout.machines)
+    return t("{running} of {machines} run it", running=rollout.running, machines=total)
+
+
+def harm(stop: StopView) -> str:
+    """Say whom a stopped rollout had reached."""
+    return t("{reached} reached, {harmed} harmed", reached=stop.reached, harmed=stop.harmed)
