@@ -301,6 +301,14 @@ def test_alert_files_are_what_grafana_provisions() -> None:
     assert matched <= labels, "a route that no rule takes"
 
 
+def test_the_documentation_names_every_measurement_tag_and_field() -> None:
+    text = (ROOT / "docs/grafana.md").read_text()
+    for name, measurement in MEASUREMENTS.items():
+        section = text.split(f"### `{name}`")[1].split("\n#")[0]
+        told = set(re.findall(r"`(\w+)`", section))
+        assert {*measurement.tags, *measurement.fields} <= told, name
+
+
 def test_every_machine_type_has_what_the_machine_dashboard_asks() -> None:
     for machine in machines.library().values():
         names = {signal.name for signal in machine.signals}
