@@ -33,7 +33,7 @@ Outcome = tuple[Case, tuple[Effect, ...]]
 DEAF = (FIRMWARE_UNCLEAR, REPORTED)
 """Faults that telemetry alone neither confirms nor ends."""
 PAUSED = "paused"
-"""The rule that holds remedies back while the customer asked to wait."""
+"""The rule that holds remedies back while the clock of the promise stands still."""
 EXPIRY_MIN_S = 60.0
 """A command with less time than this before its expiry is not worth sending."""
 
@@ -131,7 +131,7 @@ def decide(case: Case, fleet: Fleet, now_ns: int) -> Outcome:
     if now_ns < case.not_before_ns or promising(case.seen, now_ns, case.plan.timing.dwell_s):
         return case, ()
     if case.paused_ns is not None:
-        why = "the customer asked to wait"
+        why = "the clock of the promise stands still, so nothing is tried"
         return _hold(case, Verdict(Permission.WAIT, PAUSED, why), now_ns)
     alone = untouched(fleet)
     if alone.permission is Permission.WAIT:

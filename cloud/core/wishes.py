@@ -62,10 +62,7 @@ def pause(case: Case, event: PauseAsked, now_ns: int) -> Outcome:
     if case.paused_ns is not None or not ahead:
         return case, ()
     why = f": {event.why}" if event.why else ""
-    said = (
-        f"{event.by} stopped the clock until {moment(event.until_ns)}, as the customer asked to "
-        f"wait{why}."
-    )
+    said = f"{event.by} stopped the clock of the promise until {moment(event.until_ns)}{why}."
     paused = structs.replace(case, paused_ns=now_ns, paused_until_ns=event.until_ns)
     return paused, (Note(Topic.PERSON, said),)
 

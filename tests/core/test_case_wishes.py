@@ -129,7 +129,7 @@ def test_nothing_is_sent_and_nothing_falls_due_while_the_customer_waits() -> Non
     scene.sick(100)
     scene.tick(120)
     assert scene.phase() is Phase.HOLDING
-    assert "Holds back: the customer asked to wait." in scene.notes()
+    assert "Holds back: the clock of the promise stands still" in scene.notes()
     scene.tick(9 * HOUR_S)  # past the deadline of 8 h
     assert scene.phase() is Phase.HOLDING
 
