@@ -245,8 +245,9 @@ class People:
             made = replace(kept, role=role)
             if password is not None:
                 made = replace(made, password_hash=await self._passwords.hash(password))
-            if row is None or made != row:
-                await self._put(made)
+            if made == row:
+                return
+            await self._put(made)
         did = "adds" if row is None else "gives a new password to" if password else "changes"
         self.record(by, "account", f"{by} {did} {name}, {role.value}.")
 

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from cloud.config import Config
 from cloud.web import guard
 from cloud.web.console import viewer
-from cloud.web.console.tongue import LANGUAGES, t, told
+from cloud.web.console.tongue import LANGUAGES, later, t, told
 from cloud.web.people_ports import COOKIE, OidcBegin, People
 from contract.errors import FarfixError
 
@@ -152,7 +152,9 @@ def _provider(router: APIRouter, people: People, base_url: str, *, https: bool) 
         return answer
 
 
-BROKEN = "This sign-in was not begun in this browser, or took too long. Begin again."
+BROKEN = later("This sign-in was not begun in this browser, or took too long. Begin again.")
+WRONG = later("The name or the password is wrong.")
+"""What the service says, for the catalogue."""
 
 
 def _begun(request: Request) -> tuple[OidcBegin, str]:
