@@ -32,7 +32,7 @@ from cloud.web.console.parts import (
     box,
     link,
 )
-from cloud.web.console.tongue import ago, t, told, utc
+from cloud.web.console.tongue import ago, span, t, told, utc
 from cloud.web.faces import Faces
 from cloud.web.hook_ports import Delivery, Endpoint
 from cloud.web.schemas import CaseDetail
@@ -240,6 +240,8 @@ def _next_content(case: CaseDetail) -> Hashable:
 
 def _next_text(case: CaseDetail) -> str:
     values = {name: told(value) for name, value in case.next_values.items()}
+    if case.evidence is not None and "dwell" in values:
+        values["dwell"] = span(case.evidence.dwell_s)
     return told(case.next_template).format(**values)
 
 

@@ -169,7 +169,7 @@ def _tracks(case: CaseDetail, found: Telemetry) -> list[Track]:
             values=found.score,
             color=charts.SCORE,
             level=1.0,
-            level_label=t("alarm level"),
+            level_label=t("dashed: alarm level"),
         )
     ]
     for lead in case.deviations[:1]:
@@ -179,7 +179,7 @@ def _tracks(case: CaseDetail, found: Telemetry) -> list[Track]:
                 times_ns=found.times_ns,
                 values=found.signals[lead.signal],
                 level=lead.expected,
-                level_label=t("expected {value}", value=words.number(lead.expected)),
+                level_label=t("dashed: expected {value}", value=words.number(lead.expected)),
             )
         )
     return tracks

@@ -31,7 +31,7 @@ def options(case: CaseDetail, found: Telemetry, shown: Area) -> tuple[Options, i
         values=found.score,
         color=charts.SCORE,
         level=1.0,
-        level_label=t("alarm level"),
+        level_label=t("dashed: alarm level"),
         points=_score_points(case),
     )
     tracks = [score]
@@ -42,7 +42,7 @@ def options(case: CaseDetail, found: Telemetry, shown: Area) -> tuple[Options, i
                 times_ns=found.times_ns,
                 values=found.signals[d.signal],
                 level=d.expected,
-                level_label=t("expected {value}", value=words.number(d.expected)),
+                level_label=t("dashed: expected {value}", value=words.number(d.expected)),
                 points=_signal_points(case.timeline, d.signal),
             )
         )

@@ -49,7 +49,7 @@ class Track(Struct, frozen=True, kw_only=True):
     level: float | None = None
     """A horizontal line, such as the alarm level or the expected value."""
     level_label: str = ""
-    """What the line stands for; part of the title."""
+    """What the dashed line stands for; part of the title."""
     points: Sequence[Point] = ()
     names: dict[str, str] = {}
     """For modes: number to name; draws steps from name to name."""
@@ -112,7 +112,7 @@ def _grid(index: int, count: int, top: int) -> Options:
 
 def _title(track: Track, top: int) -> Options:
     style = {"fontSize": 12, "fontWeight": 500, "color": GREY}
-    dashed = f"   (dashed: {track.level_label})" if track.level is not None else ""
+    dashed = f"   ({track.level_label})" if track.level is not None else ""
     return {"text": track.title + dashed, "left": 4, "top": top, "textStyle": style}
 
 
