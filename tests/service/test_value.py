@@ -18,7 +18,9 @@ from cloud.config import Config
 from cloud.core import ledger
 from cloud.core.ledger import Entry, EntryKind
 from cloud.service.value import Value
+from contract.commands import AnswerStatus
 from contract.errors import Malformed, Unreachable
+from tests.service.test_desk import alarm, answer, desk_of, parts, pass_minutes, shown
 
 PRICES = {"visit": 480.0, "downtime_per_hour": 200.0, "downtime_h_per_visit": 30.0}
 NOVEMBER = int(datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()) * 10**9
@@ -223,3 +225,35 @@ def test_a_pdf_of_a_busy_month_stays_small(store: Store) -> None:
     books.take([entry(f"c{i}", NOVEMBER + i) for i in range(2000)])
     assert len(books.pdf("2026-11")) < 300_000
     assert books.csv("2026-11").count(b"\n") == 2001
+
+
+def written(store: Store, books: Value) -> list[EntryKind]:
+    """Hand on what a desk has left in the outbox, and return all lines in their order."""
+    for case in store.cases():
+        for row in store.outbox(case.case_id):
+            if row.kind == "ledger":
+                books.take(msgspec.json.decode(row.payload, type=list[Entry]))
+    return [line.kind for case in store.cases() for line in books.case_entries(case.case_id)]
+
+
+def test_what_a_desk_repairs_is_credited_and_taken_back_when_the_fault_returns(
+    tmp_path: Path,
+) -> None:
+    with parts(tmp_path, prices=PRICES) as made:
+        desk, books = desk_of(made), Value(made.store, made.config)
+        alarm(desk)
+        pass_minutes(desk, 4, healthy=False)
+        shown(desk, healthy=False)
+        answer(desk, made, AnswerStatus.DONE)
+        pass_minutes(desk, 2, healthy=False)
+        pass_minutes(desk, 4, healthy=True)
+        assert written(made.store, books) == [K.DOWNTIME_AVOIDED, K.VISIT_AVOIDED]
+        before = {line.key: line for line in books.case_entries(made.store.cases()[0].case_id)}
+        alarm(desk)
+        after = written(made.store, books)
+        assert sorted(after) == sorted([*[K.REVERSED] * 2, K.DOWNTIME_AVOIDED, K.VISIT_AVOIDED])
+        for line in books.case_entries(made.store.cases()[0].case_id):
+            if line.reverses:
+                original = before[line.reverses]
+                assert (line.count, line.amount) == (-original.count, -(original.amount or 0))
+        assert sum(books.months()[0].amounts.values()) == 0.0
