@@ -12,6 +12,8 @@ from dashboards.kit import SOURCE_UID
 
 LOOK_S = 600
 RECENT = "time > now() - 10m"
+REST = "70m"
+"""After people ended a case the gateway opens no other for an hour: that is no oversight."""
 
 Rule = dict[str, Any]
 
@@ -23,7 +25,7 @@ def rules() -> dict[str, Any]:
             "alarm-without-case", "Machine in alarm without a case",
             f'SELECT min("alarm_without_case") FROM "farfix_machine" WHERE {RECENT} '
             'GROUP BY "device", "site"',
-            ("gt", 0), "5m", "{{ .Labels.device }} is in alarm and nothing is done about it.",
+            ("gt", 0), REST, "{{ .Labels.device }} is in alarm and nothing is done about it.",
             to="gateway",
         ),
         _rule(
