@@ -5,6 +5,7 @@ or only what the case remembers.
 """
 
 from cloud.core.case import TABLE, TERMINAL, Phase
+from cloud.core.returns import GOOD_ENDS
 
 
 def mermaid() -> str:
@@ -17,5 +18,6 @@ def mermaid() -> str:
             for target in sorted(rule.to, key=list(Phase).index):
                 reasons.setdefault(target, []).append(event.__name__)
         lines += [f"    {phase} --> {to}: {', '.join(names)}" for to, names in reasons.items()]
+    lines += [f"    {phase} --> {Phase.OBSERVING}: the fault is back" for phase in GOOD_ENDS]
     lines += [f"    {phase} --> [*]" for phase in TERMINAL]
     return "\n".join(lines)

@@ -10,6 +10,8 @@ from cloud.core.states import Case, Diagnosis, Phase, Plan
 from contract.faults import REPORTED
 from contract.tickets import EscalationReason
 
+GOOD_ENDS = (Phase.RECOVERED, Phase.WITHDRAWN, Phase.CLOSED)
+"""From these a case reopens; from the last one only if the machine was repaired."""
 REOPENED_MAX = 10
 """After so many returns the next one is a case of its own."""
 EARLIER_MAX = 30
@@ -46,7 +48,7 @@ def _same(case: Case, found: Diagnosis) -> bool:
 def _ended_well(case: Case) -> bool:
     if case.phase is Phase.CLOSED:
         return case.report is not None and case.report.resolved
-    return case.phase in (Phase.RECOVERED, Phase.WITHDRAWN)
+    return case.phase in GOOD_ENDS
 
 
 def again(case: Case, found: Diagnosis, plan: Plan, now_ns: int) -> Case:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from cloud.core.case import TABLE
+from cloud.core.returns import GOOD_ENDS
 from cloud.core.states import Phase
 from farfix.api import Detail
 from farfix.demo import report
@@ -24,6 +25,7 @@ def _successors() -> dict[str, set[str]]:
 
 
 SUCCESSORS = _successors()
+RETURNS = [str(phase) for phase in GOOD_ENDS]
 
 
 class History:
@@ -45,10 +47,12 @@ class History:
 
     def _compare(self, known: Detail, now: Detail) -> None:
         name = known.case_id
-        if now.phase not in SUCCESSORS[known.phase]:
-            self._complain(f"case {name} went from {known.phase} to {now.phase}")
         if now.timeline[: len(known.timeline)] != known.timeline:
             self._complain(f"case {name} forgot some of its timeline")
+        if known.phase in RETURNS and now.opened_ns > known.opened_ns:
+            return  # its fault came back: it was opened anew
+        if now.phase not in SUCCESSORS[known.phase]:
+            self._complain(f"case {name} went from {known.phase} to {now.phase}")
         if (now.device, now.opened_ns) != (known.device, known.opened_ns):
             self._complain(f"case {name} is another one")
         if known.ticket_key is not None and now.ticket_key != known.ticket_key:
@@ -90,6 +94,8 @@ def judge(
     found += [
         f"ticket {key} belongs to two cases" for key in sorted(set(keys)) if keys.count(key) > 1
     ]
-    found += [f"ticket {key} belongs to no case" for key in sorted(set(tickets) - set(keys))]
+    cases = {d.case_id for d in details}
+    strange = sorted(key for key in tickets if key.partition("~")[0] not in cases)
+    found += [f"ticket {key} belongs to no case" for key in strange]
     found += [f"ticket {key} did not reach dispatch" for key in sorted(set(keys) - set(tickets))]
     return found

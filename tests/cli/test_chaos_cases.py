@@ -64,6 +64,22 @@ def test_no_case_goes_back_from_its_end() -> None:
     assert SUCCESSORS[Phase.OBSERVING] >= {"fixing", "recovered", "dispatched", "closed"}
 
 
+def test_a_fault_that_is_back_opens_its_case_anew_and_loses_nothing() -> None:
+    ended = replace(CASE, phase="recovered", open=False)
+    back = replace(CASE, opened_ns=900 * S, timeline=[*CASE.timeline, Entry(9, "It is back")])
+    assert notes(ended, back) == []
+    assert "forgot" in notes(ended, replace(back, timeline=[]))[0]
+    assert "another one" in notes(CASE, back)[0]
+    wrong = replace(ended, phase="dismissed")
+    assert "from dismissed to observing" in notes(wrong, back)[0]
+
+
+def test_a_further_ticket_of_a_case_belongs_to_it() -> None:
+    tickets: dict[str, object] = {CASE.case_id: {}, f"{CASE.case_id}~2": {}}
+    again = replace(TICKET, ticket_key=f"{CASE.case_id}~2")
+    assert judge(PLAN, [WEAR], [again], tickets) == []
+
+
 def test_a_ticket_stays_the_same() -> None:
     (problem,) = notes(TICKET, replace(TICKET, ticket_key="another"))
     assert "ticket" in problem
