@@ -20,6 +20,8 @@ MESSAGES: list[type[msgspec.Struct]] = [
     firmware.Claims,
     faults.Fault,
     tickets.Ticket,
+    tickets.TicketNews,
+    tickets.VisitUpdate,
     tickets.ClosingReport,
 ]
 
