@@ -145,7 +145,7 @@ def _counted(name: str, clock: Clock) -> str:
         if hours:
             weeks.setdefault(hours, []).append(day)
     opened = "; ".join(f"{_days(days)} {hours}" for hours, days in weeks.items())
-    closed = f", without {len(calendar.holidays)} holidays" if calendar.holidays else ""
+    closed = ", without holidays" if calendar.holidays else ""
     return f"in {name.replace('_', ' ')} ({opened}{closed}; {clock.zone})"
 
 

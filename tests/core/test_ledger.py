@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -229,6 +229,7 @@ def test_every_sentence_of_the_published_rule_is_a_test() -> None:
 STEPS = ("sick", "healthy", "tick", "done", "failed", "cure", "visit", "dismiss", "close", "return")
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=60),
     prices=st.builds(
