@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SPEED = 1000.0
 """Of plant time: the schedule's three days pass in five minutes."""
-READY_S = 90.0
+READY_S = 300.0
 BATCH = 20
 """Alerts in one request."""
 LOOK_S = 0.2
