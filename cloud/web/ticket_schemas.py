@@ -35,7 +35,10 @@ class TicketBrief(_View):
     safety_notes: list[str]
     forecast: str = Field(description="Until when to book a visit, as known when it was written.")
     service_level: str = Field(description="What was promised to whom, in a sentence.")
-    delivery: str = Field(description="waiting, delivered or failed.", examples=["delivered"])
+    delivery: str = Field(
+        description="waiting, delivered or failed; nobody: no system is told of it.",
+        examples=["delivered"],
+    )
     case: CaseBrief | None
 
 

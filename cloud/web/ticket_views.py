@@ -97,8 +97,10 @@ def to_do(machine: MachineType | None, fault: str) -> list[str]:
 
 
 def delivery(store: Store, key: str) -> str:
-    """Say whether everybody who is told of a ticket knows it: waiting, delivered or failed."""
+    """Say whether all who are told of a ticket know it: nobody, waiting, delivered or failed."""
     states = {row.state for row in store.hooks.deliveries(subject=key)}
+    if not states:
+        return "nobody"
     if states & {DeliveryState.DEAD, DeliveryState.DROPPED}:
         return "failed"
     return "waiting" if DeliveryState.WAITING in states else "delivered"

@@ -101,6 +101,7 @@ def test_a_work_order_prints_on_one_page(visit: Visit, world: WorldDesk, tmp_pat
     for text in ("Safety first", "What to bring", "Likely causes, and what to do", "Hall 3, row B"):
         expect(page.get_by_text(text, exact=True)).to_be_visible()
     page.emulate_media(media="print")
+    assert page.locator(".sheet").evaluate("e => e.clientWidth") > 900, "not the whole page"
     expect(page.get_by_role("button", name="Print")).to_be_hidden()
     expect(page.get_by_role("navigation").first).to_be_hidden()
     printed = tmp_path / "ticket.pdf"

@@ -36,6 +36,7 @@ STATE_TONE = {
     TicketState.CLOSED: ("calm", "task_alt", later("Closed")),
 }
 DELIVERY_TONE = {
+    "nobody": ("calm", "link_off", later("No system is told")),
     "delivered": ("ok", "mark_email_read", later("Handed to dispatch")),
     "waiting": ("warn", "schedule_send", later("Not handed over yet")),
     "failed": ("bad", "error_outline", later("Dispatch did not take it")),
