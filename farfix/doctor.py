@@ -1,5 +1,6 @@
 """Look around for what would keep Farfix from working, and say what to do about it."""
 
+import asyncio
 import importlib.metadata
 import importlib.util
 import os
@@ -193,15 +194,24 @@ def _cloud(file: Path) -> Iterator[Finding]:
     if config.series.kind != "sqlite":
         yield reachable(config.series.url, "telemetry store")
     if config.webhook.url:
-        yield from _webhook(config.webhook.url, config.webhook.secret_file)
+        hook = config.webhook
+        yield from _webhook(hook.url, hook.secret_file, allow_private=hook.allow_private)
     else:
-        yield Finding("warn", "no webhook: tickets stay here", "set [webhook] url and secret_file")
+        yield Finding(
+            "warn",
+            "no webhook in the file: tickets go where the console's Webhooks page says",
+            "set [webhook] url and secret_file, or add an endpoint there",
+        )
 
 
-def _webhook(url: str, secret_file: Path | None) -> Iterator[Finding]:
-    from cloud.adapters import webhook  # noqa: PLC0415 - only for the gateway's config
+def _webhook(url: str, secret_file: Path | None, *, allow_private: bool) -> Iterator[Finding]:
+    from cloud.adapters import outgoing, webhook  # noqa: PLC0415 - only for the gateway's config
 
     yield reachable(url, "webhook")
+    try:
+        asyncio.run(outgoing.vetted(url, allow_private=allow_private))
+    except FarfixError as error:
+        yield Finding("fail", str(error))
     try:
         text = secret_file.read_text().strip() if secret_file else ""
         webhook.signed_request(text, "doctor", 0, b"")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
 from cloud.adapters.series_sqlite import SqliteSeries
-from cloud.adapters.store import OutboxRow, OutboxState, Store
+from cloud.adapters.store import Store
 from cloud.config import Config
 from cloud.core import playbook
 from cloud.core.asset import AssetRow
@@ -20,7 +20,7 @@ from cloud.core.states import Mode, Phase
 from cloud.service.desk import Desk
 from cloud.service.learning import Learning
 from cloud.service.lives import Lives
-from cloud.service.outbox import DeviceCommand, Outbox
+from cloud.service.outbox import DeviceCommand
 from cloud.service.parts import Parts
 from cloud.service.windows import Windows
 from contract import machines
@@ -31,7 +31,6 @@ from contract.machines import CheckKind
 from contract.tickets import ClosingReport, EscalationReason, Label, Ticket
 from contract.timescale import Timescale
 from contract.topics import Channel, Topic
-from farfix.demo.dispatch import Dispatch
 from models.checks import CheckResult
 from models.monitor import Assessment, State
 
@@ -225,43 +224,6 @@ def test_a_safety_fault_goes_to_dispatch_at_once(tmp_path: Path) -> None:
         alarm(desk, fault="discharge_overpressure")
         assert ticket(made).reason is EscalationReason.UNSAFE
         assert commands(made) == []
-
-
-async def test_a_ticket_reaches_a_receiver_that_was_away_exactly_once(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("whsec_" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB")
-    with Dispatch(secret.read_text()) as dispatch:
-        hook: dict[str, object] = {"url": "http://127.0.0.1:9/", "secret_file": secret}
-        hook["allow_private"] = True
-        with parts(tmp_path, webhook=hook) as made:
-            alarm(desk_of(made), fault="discharge_overpressure")
-            await _perform(made, lambda: bool(_errors(made)))
-            assert "127.0.0.1:9" in _errors(made)[0]
-        hook["url"] = dispatch.url
-        with parts(tmp_path, webhook=hook) as made:
-            (row,) = _ticket_rows(made)
-            made.store.retry(row.key, row.last_error, 0)  # its pause of 5 s is over
-            await _perform(made, lambda: _ticket_rows(made)[0].state is OutboxState.DONE)
-            assert list(dispatch.deliveries.values()) == [1]
-            assert dispatch.refused == 0
-            assert len(made.store.tickets()) == 1
-
-
-def _ticket_rows(made: Parts) -> list[OutboxRow]:
-    return [r for r in made.store.outbox(made.store.cases()[0].case_id) if r.kind == "ticket"]
-
-
-def _errors(made: Parts) -> list[str]:
-    return [r.last_error for r in _ticket_rows(made) if r.last_error]
-
-
-async def _perform(made: Parts, done: Callable[[], bool]) -> None:
-    outbox = Outbox(made, lambda _: None, lambda *_: None, lambda *_: None)
-    loop = asyncio.create_task(outbox.run())
-    async with asyncio.timeout(15):
-        while not done():  # noqa: ASYNC110 - waits for what the database shows
-            await asyncio.sleep(0.05)
-    loop.cancel()
 
 
 def test_a_device_that_repeats_itself_is_a_machine_without_data(tmp_path: Path) -> None:
