@@ -11,7 +11,7 @@ from cloud.core.limits import DAY_S
 from cloud.core.moves import PAUSED, Outcome, enter
 from cloud.core.states import REMOTE, Case, Phase, Step
 from cloud.core.wording import moment
-from contract.faults import UNKNOWN
+from contract.faults import FIRMWARE_UNCLEAR, UNKNOWN
 from contract.machines import MachineType
 
 PAUSE_MAX_NS = int(30 * DAY_S) * NS
@@ -21,8 +21,13 @@ STEPS_MAX = 30
 
 
 def offered(case: Case, machine: MachineType) -> list[Step]:
-    """Return the remedies that a person may have tried next, each with what it would cure."""
+    """Return the remedies that a person may have tried next, each with what it would cure.
+
+    Of an update that ended unclear no reading tells whether a remedy has helped: none is offered.
+    """
     if case.safety or case.phase not in REMOTE or case.phase is Phase.FIXING:
+        return []
+    if case.fault == FIRMWARE_UNCLEAR:
         return []
     ranked = [case.fault, *(h.fault for h in case.hypotheses)]
     found = []

@@ -129,7 +129,8 @@ class Desk(Protocol):
         """Let the promise's clock stand still, because the customer asked to wait.
 
         Raises:
-            Refused: the case is gone or paused, or the time is not ahead.
+            Refused: the case is gone or paused, its service level allows no such wait (see
+                `Plan.terms`), or the time is not ahead.
         """
 
     async def resume(self, case_id: str, by: str) -> None:
@@ -144,6 +145,7 @@ class Desk(Protocol):
 
         Raises:
             Refused: the machine has an open case, or takes no such command or argument.
+            Unreachable: the broker did not take it; it was not sent.
         """
 
     def answer(self, command_id: str) -> Answer | None:
@@ -162,7 +164,7 @@ class Desk(Protocol):
         """Take what dispatch says about the visit of a ticket; the same again changes nothing.
 
         Raises:
-            Refused: there is no such ticket, or its case is over.
+            Refused: there is no such ticket, or its visit is over and somebody must be told so.
         """
 
     async def report(self, case_id: str, report: ClosingReport) -> None:

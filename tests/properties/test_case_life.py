@@ -12,6 +12,7 @@ from cloud.core.limits import Fleet, Limits, Tried
 from cloud.core.states import REMOTE, TERMINAL, Case, Mode, Phase, Plan, Proof, Reply
 from cloud.core.telling import EventType
 from contract.commands import AnswerStatus
+from contract.faults import REPORTED
 from contract.tickets import ClosingReport, VisitState, VisitUpdate
 from tests.core.scenes import HOUR_S, diagnosed, ns, planned, remedy
 
@@ -31,7 +32,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 deadlines = st.sampled_from([300, 1200, 4 * HOUR_S, 8 * HOUR_S, 8 * HOUR_S])
-faults = st.sampled_from(["cavitation", "clogged", "no_data"])
+faults = st.sampled_from(["cavitation", "clogged", "no_data", REPORTED])
 rarely = st.sampled_from([False] * 7 + [True])
 FINAL = (EventType.TICKET_WITHDRAWN, EventType.TICKET_CLOSED)
 spans = st.one_of(st.integers(0, 90), st.integers(0, 4000))
@@ -336,7 +337,7 @@ class CaseLife(RuleBasedStateMachine):
         case = self.case
         if case.phase not in (Phase.RECOVERED, Phase.SELF_CLEARED, Phase.WITHDRAWN):
             return
-        if case.alert and self.ended_by_alert:
+        if self.ended_by_alert or case.fault == REPORTED:
             return
         run = case.proof if case.attempts and case.attempt.proof is Proof.RECOVERED else case.seen
         shown = [at for at in self.healthy_ns if run.since_ns <= at <= run.last_ns]
