@@ -130,10 +130,15 @@ def run(plan: Plan) -> int:
     ):
         config = folder / "cloud.toml"
         config.write_text(toml.dumps(_config(plan, folder, its_broker, port, scale)))
-        gateway = Gateway(f"http://127.0.0.1:{port}")
+        token = secrets.token_urlsafe(24)
+        (folder / "api.token").write_text(token)
+        gateway = Gateway(f"http://127.0.0.1:{port}", token)
         children.start("cloud", "cloud", "--config", str(config))
         children.await_ready("the gateway", gateway.healthy, READY_TIMEOUT_S)
-        print(f"Console while it runs: http://127.0.0.1:{port}\n")
+        password = (folder / "cloud" / "admin-password").read_text().strip()
+        print(
+            f"Console while it runs: http://127.0.0.1:{port} (sign in as admin with {password})\n"
+        )
         player = Player(its_broker, plan.device, plan.source)
         try:
             details, start_ns = _play(plan, player, gateway, children, PlantClock(scale))
@@ -153,6 +158,7 @@ def _config(
     span_s = (times_ns[plan.commissioning_rows - 1] - times_ns[0]) / 1e9
     return {
         "data_dir": folder / "cloud",
+        "api_token_file": folder / "api.token",
         "timescale": str(scale),
         "http_port": port,
         "commissioning_s": span_s,

@@ -183,6 +183,7 @@ audit = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("device", sa.Text, nullable=False),
     sa.Column("rollout", sa.Integer, nullable=False),
+    sa.Column("hash", sa.Text),
     sa.Index("audit_by_rollout", "rollout", "id"),
     sa.Index("audit_by_device", "device", "id"),
 )

@@ -4,8 +4,10 @@ Like `cloud.adapters.store`: it knows rows, not rollouts; every method is one tr
 durable when it returns; all raise `Unreachable` when the database does not answer.
 """
 
+import hashlib
 from collections.abc import Sequence
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -58,6 +60,17 @@ class Line(Struct, frozen=True, kw_only=True):
     rollout: int = 0
 
 
+class Chain(Struct, frozen=True, kw_only=True):
+    """How the audit log stands: every line holds a hash over itself and the line before it."""
+
+    lines: int
+    """That fit, from the oldest on."""
+    broken_at: int | None
+    """Number of the first line that does not; it or one before it was changed or taken away."""
+    hash: str
+    """Of the last line that fits: kept elsewhere, it shows that nothing before it has changed."""
+
+
 class RolloutStore:
     """The part of one gateway's records that is about updates."""
 
@@ -85,7 +98,7 @@ class RolloutStore:
             for device in devices:
                 db.put(connection, db.devices, asdict(device))
             if lines:
-                connection.execute(db.audit.insert(), [asdict(_clean(line)) for line in lines])
+                _append(connection, [_clean(line) for line in lines])
 
     def rollouts(self) -> list[RolloutRow]:
         """Return all rollouts, newest first."""
@@ -122,6 +135,36 @@ class RolloutStore:
             query = query.where(table.device == device)
         with db.transaction(self._engine, writes=False) as connection:
             return db.fetch(connection, AuditRow, query.order_by(table.id.desc()).limit(limit))
+
+    def audit_chain(self) -> Chain:
+        """Follow the audit log from its beginning."""
+        table = db.audit.c
+        query = sa.select(table.id, table.hash, *(table[name] for name in Line.__struct_fields__))
+        count, last = 0, ""
+        with db.transaction(self._engine, writes=False) as connection:
+            rows = connection.execution_options(yield_per=1000).execute(query.order_by(table.id))
+            for number, own, *values in rows:
+                line = Line(**dict(zip(Line.__struct_fields__, values, strict=True)))
+                if own != _link(last, line) and (own or last):
+                    return Chain(lines=count, broken_at=number, hash=last)
+                count, last = count + 1, own or ""
+        return Chain(lines=count, broken_at=None, hash=last)
+
+
+def _append(connection: sa.Connection, lines: list[Line]) -> None:
+    """Add lines, each with a hash over itself and the hash of the line before it."""
+    if connection.dialect.name == "postgresql":  # SQLite lets only one write in any case
+        connection.execute(sa.text("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE"))
+    newest = sa.select(db.audit.c.hash).order_by(db.audit.c.id.desc()).limit(1)
+    last = connection.execute(newest).scalar_one_or_none() or ""
+    for line in lines:
+        last = _link(last, line)
+        connection.execute(db.audit.insert().values(asdict(line) | {"hash": last}))
+
+
+def _link(before: str, line: Line) -> str:
+    told = [before, *(getattr(line, name) for name in Line.__struct_fields__)]
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
 def _clean(line: Line) -> Line:

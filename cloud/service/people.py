@@ -14,19 +14,16 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import asdict, replace
 
-from cloud.adapters.clock import PlantClock
 from cloud.adapters.oidc import Begin, Provider, Vouched
 from cloud.adapters.people_store import PersonRow, SessionRow, TokenRow
-from cloud.adapters.rollout_store import Line
 from cloud.adapters.store import Store
 from cloud.config import Config
 from cloud.core import people as rules
 from cloud.core.people import Person, Role
+from cloud.service.audit import Audit
 from cloud.service.passwords import Passwords, first_password
-from cloud.service.rate import Rate
 from cloud.service.throttle import Throttle
 from cloud.web.people_ports import Account, OidcBegin, Token
-from contract import timescale
 from contract.errors import Refused, Unreachable
 
 log = logging.getLogger(__name__)
@@ -53,7 +50,9 @@ class People:
         now_ns: Callable[[], int] = time.time_ns,  # noqa: TID251 (sign-in is about people)
     ) -> None:
         self._store, self._config, self._now_ns = store, config, now_ns
-        self._plant = PlantClock(timescale.parse(config.timescale))
+        audit = Audit(store, config)
+        self.record, self.refused = audit.record, audit.refused
+        self.audit_chain = store.updates.audit_chain
         self._passwords = Passwords()
         self._people = {row.name: row for row in store.people.people()}
         self._sessions = {row.hash: row for row in store.people.sessions()}
@@ -63,15 +62,21 @@ class People:
         self._seen_tokens: dict[str, int] = {}
         self._throttle = Throttle()
         self._changing = asyncio.Lock()
-        self._alike, self._kinds, self._refusals = Rate(3, 3000), Rate(600, 3000), Rate(3, 60)
 
     async def begin(self) -> None:
-        """Make the first admin where there is nobody yet."""
+        """Make the first admin where there is nobody yet.
+
+        Raises:
+            Refused: the password in the file of the settings cannot be one.
+        """
         if self._people:
             return
         path = self._config.admin_password_file or self._config.data_dir / "admin-password"
         password = await asyncio.to_thread(first_password, path)
-        await self.put_account("admin", Role.ADMIN, password, "gateway")
+        try:
+            await self.put_account("admin", Role.ADMIN, password, "gateway")
+        except Refused as error:
+            raise Refused(f"{path}: {error}") from error
         log.info("the console's first account is 'admin'; its password is in %s", path)
 
     async def run(self) -> None:
@@ -366,22 +371,6 @@ class People:
             await asyncio.to_thread(self._store.people.delete_token, name)
             del self._tokens[row.hash]
         self.record(by, "token", f"{by} revokes the token {name}.")
-
-    # The audit log.
-
-    def record(self, by: str, what: str, text: str, device: str = "") -> None:
-        """Write a line into the audit log; the same line at most three times a minute."""
-        if self._kinds.allows(what) and self._alike.allows(f"{by}\n{what}\n{device}\n{text}"):
-            self._write(by, what, text, device)
-
-    def refused(self, by: str, text: str) -> None:
-        """Note in the audit log who was turned away; sixty a minute at most, three alike."""
-        if self._refusals.allows(f"{by}\n{text}"):
-            self._write(by or "nobody", "refused", text, "")
-
-    def _write(self, by: str, what: str, text: str, device: str) -> None:
-        line = Line(at_ns=self._plant.now_ns(), by=by, what=what, text=text, device=device)
-        self._store.updates.save(None, lines=[line])
 
 
 def _hash(secret: str) -> str:

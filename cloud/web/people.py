@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
+from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.core.people import PASSWORD_MAX, Person, Role
@@ -62,12 +63,31 @@ class SystemTokenMade(BaseModel):
     token: str = Field(description="This answer is the only place where it is ever shown.")
 
 
+class ChainView(BaseModel):
+    """How the audit log stands."""
+
+    lines: int = Field(description="That fit, from the oldest on.")
+    broken_at: int | None = Field(description="The first line that does not fit; null: all do.")
+    hash: str = Field(description="Of the last line that fits.")
+
+
 def routes(people: People, doors: Doors) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/api", tags=["people"], responses=PROBLEMS)
     admin = doors.needs(Role.ADMIN)
     _people(router, people, admin)
     _tokens(router, people, admin)
+
+    @router.get(
+        "/audit/chain",
+        summary="Whether the audit log is whole",
+        description="Every line holds a hash over itself and the line before it. Whoever can "
+        "write to the database could make all of them anew: keep the hash elsewhere from time to "
+        "time, and compare.",
+        dependencies=[Depends(admin)],
+    )
+    def read_chain() -> ChainView:
+        return ChainView(**asdict(people.audit_chain()))
 
     @router.get("/me", summary="Whose token this is, or who is signed in")
     def read_me(

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from cloud.adapters.rollout_store import Chain
 from cloud.core.people import Person, Role
 
 COOKIE = "farfix_session"
@@ -117,6 +118,9 @@ class People(Protocol):
 
     def record(self, by: str, what: str, text: str, device: str = "") -> None:
         """Write a line into the audit log; bounded, for whatever anybody sends."""
+
+    def audit_chain(self) -> Chain:
+        """Follow the audit log from its beginning; blocks."""
 
     def refused(self, by: str, text: str) -> None:
         """Note in the audit log who was turned away at a door; bounded more narrowly."""

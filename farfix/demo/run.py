@@ -157,7 +157,7 @@ class Show:
         self.script = plot.script(machines, catalogue, self.options.seed, self.options.natures)
         self.screen.say(
             f"{len(machines)} machines on {len(self.stage.sites)} sites; console: "
-            f"{self.stage.base_url}",
+            f"{self.stage.base_url} (sign in {self.stage.sign_in})",
             "bold",
         )
 
@@ -242,8 +242,8 @@ class Show:
         """Keep everything running until Ctrl-C, so that people can look around."""
         self.screen.result(self.report(accounting.nothing(), 0))
         self.screen.say(
-            f"Everything keeps running: look around at {self.stage.base_url}. Ctrl-C ends it and "
-            "counts the telemetry.",
+            f"Everything keeps running: look around at {self.stage.base_url} (sign in "
+            f"{self.stage.sign_in}). Ctrl-C ends it and counts the telemetry.",
             "bold",
         )
         try:

@@ -42,6 +42,11 @@ class Stage(Struct, frozen=True):
         return f"http://127.0.0.1:{self.http_port}"
 
     @property
+    def sign_in(self) -> str:
+        """How to sign in at the console, once the gateway has run."""
+        return f"as admin with {(self.folder / 'cloud' / 'admin-password').read_text().strip()}"
+
+    @property
     def sites(self) -> list[str]:
         """Sites that have machines."""
         return sorted({machine.site for machine in self.machines})

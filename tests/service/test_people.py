@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from joserfc.jwk import ECKey, OctKey
 
 from cloud.adapters.store import Store
@@ -230,6 +231,25 @@ async def test_a_flood_of_refusals_is_bounded_and_drowns_nothing(
     lines = store.updates.audit(limit=1000)
     assert sum(row.what == "refused" for row in lines) == 60
     assert lines[0].text == "olga approves it."
+
+
+async def test_the_audit_log_shows_what_was_done_to_it(people: People, store: Store) -> None:
+    for i in range(5):
+        people.record("olga", "test", f"line {i}")
+    whole = people.audit_chain()
+    rows = store.updates.audit()
+    assert (whole.lines, whole.broken_at) == (len(rows), None)
+    third = rows[2].id
+    for change, told in (
+        ("UPDATE audit SET text = 'line 9' WHERE id = :id", third),
+        ("UPDATE audit SET text = 'line 2', by = 'x' WHERE id = :id", third),
+        ("DELETE FROM audit WHERE id = :id", rows[1].id),
+    ):
+        with store.engine.begin() as connection:
+            connection.execute(sa.text(change), {"id": third})
+        assert people.audit_chain().broken_at == told
+    people.record("olga", "test", "and on")
+    assert people.audit_chain().broken_at == rows[1].id
 
 
 async def test_the_first_start_makes_an_admin_and_says_where(tmp_path: Path, store: Store) -> None:

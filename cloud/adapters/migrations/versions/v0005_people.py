@@ -1,4 +1,4 @@
-"""People, sessions and tokens."""
+"""People, sessions and tokens; the audit log becomes a chain."""
 
 from typing import Any
 
@@ -22,6 +22,8 @@ def upgrade() -> None:
     op.execute("DELETE FROM assets")
     for name in ("customer", "time_zone"):
         op.add_column("assets", sa.Column(name, sa.Text, nullable=False))
+    # lines from before have no hash: the chain begins with the next one
+    op.add_column("audit", sa.Column("hash", sa.Text))
     _people()
     _tokens()
 
