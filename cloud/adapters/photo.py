@@ -4,7 +4,7 @@ import struct
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from contract.errors import Malformed
 
@@ -43,9 +43,9 @@ def kept(file: Path) -> bytes:
         EOFError,
         struct.error,
     ) as error:  # so many ways has Pillow to say that a file is broken
-        raise Malformed(
-            f"this is no whole photo as JPEG, PNG or WebP: {str(error)[:200]}"
-        ) from error
+        known = isinstance(error, UnidentifiedImageError)  # its text tells where the file lies
+        why = "it begins like none of these" if known else str(error)[:200]
+        raise Malformed(f"this is no whole photo as JPEG, PNG or WebP: {why}") from error
 
 
 def _bounded(image: Image.Image) -> None:

@@ -370,10 +370,10 @@ def audited(people: People, person: Person, key: str) -> Iterator[None]:
     try:
         yield
     except (Malformed, Refused) as error:
-        people.refused(person.name, f"Ticket {key}: {error}"[:1000])
+        people.refused(person.name, f"About ticket {key}: {error}"[:1000])
         raise
     except HTTPException as error:
-        people.refused(person.name, f"Ticket {key}: {error.detail}"[:1000])
+        people.refused(person.name, f"About ticket {key}: {error.detail}"[:1000])
         raise
 
 

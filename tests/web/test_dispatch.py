@@ -11,7 +11,8 @@ import pytest
 from cloud.core.people import Role
 from cloud.core.states import Phase
 from cloud.web import dispatch
-from contract.faults import Deviation
+from cloud.web.ports import Alert
+from contract.faults import Severity
 from contract.tickets import Finding, TicketNews, TicketState, VisitState
 from tests.service.test_desk import picture
 from tests.web.fixture_centre import STRANGE, Centre, centre, client
@@ -81,6 +82,35 @@ async def test_updates_may_come_twice_and_in_any_order(made: Centre, api: Client
         assert news(await put_visit(api, key, said)).visit is VisitState.ON_THE_WAY
     lines = [line.text for line in made.parts.store.timeline(dispatch.case_of(key))]
     assert sum("on the way" in line.lower() for line in lines) == 1
+
+
+async def test_what_dispatch_repeats_after_the_end_is_no_error(made: Centre, api: Client) -> None:
+    key = await made.ticket("pump-1")
+    done = update(made, "a", "done")
+    for _ in range(2):
+        await put_visit(api, key, done)
+    closed = news(await put_report(api, key, finding="other"))
+    assert news(await put_visit(api, key, done)) == closed
+    late = update(made, "b", "on_site")
+    assert news(await put_visit(api, key, late)) == closed, "it was overtaken by the report"
+
+
+async def test_who_left_for_a_withdrawn_visit_is_to_be_called_back(
+    made: Centre, api: Client
+) -> None:
+    alert = Alert(
+        id="oil", device="pump-1", ended=False, title="Oil low", detail="",
+        severity=Severity.HIGH, at_ns=made.desk.now_ns(),
+    )  # fmt: skip
+    key = await made.desk.alerted(alert)
+    await made.desk.decide(key, "escalate", "J. Doe", "look at it")
+    await made.desk.alerted(msgspec.structs.replace(alert, ended=True))
+    told = news(await api.get(f"/api/dispatch/tickets/{key}"))
+    assert (told.state, told.visit) == (TicketState.WITHDRAWN, VisitState.WITHDRAWN)
+    left = problem(await put_visit(api, key, update(made, "a", "on_the_way")), 409)
+    assert "call them back" in left
+    assert "withdrawn" in problem(await put_report(api, key, finding="other"), 409)
+    assert any("call them back" in line for line in made.audit())
 
 
 async def test_impossible_words_are_refused_with_our_time_and_noted(
@@ -192,12 +222,6 @@ async def test_a_cancelled_visit_is_ordered_again_under_another_key(
     old = await put_report(api, key, finding="other")
     assert old.status_code == 409, "the first visit never took place"
     assert news(await put_report(api, f"{case_id}~2", finding="other")).state is TicketState.CLOSED
-
-
-async def diagnosed(made: Centre, device: str, seen: list[Deviation]) -> tuple[str, list[str]]:
-    """Return what a machine that falls ill is believed to have first, and why."""
-    first = made.alarm(device, seen).hypotheses[0]
-    return first.fault, first.evidence
 
 
 @pytest.mark.parametrize("finding", ["bearing_wear", Finding.NO_FAULT_FOUND])

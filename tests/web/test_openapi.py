@@ -100,7 +100,7 @@ class World:
         assert not broken, f"the schema itself is wrong: {broken}"
         operations = [result.ok() for result in found if isinstance(result, Ok)]
         ours = [each for each in operations if not each.path.endswith(OUTSIDE)]
-        self.operations = sorted(ours, key=lambda each: each.method.upper() == "DELETE")
+        self.operations = sorted(ours, key=_ends)
 
     def path(self, operation: Operation) -> str:
         """Return an operation's path about what is there."""
@@ -110,6 +110,11 @@ class World:
         """Return names of what is there, for the parts of an operation's path."""
         names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
         return {name: self.known[name] for name in names if name in self.known}
+
+
+def _ends(operation: Operation) -> bool:
+    """Tell calls after which there is less to ask for: they come last."""
+    return bool(operation.method.upper() == "DELETE" or operation.path.endswith("/report"))
 
 
 def good(desk: Desk, case_id: str) -> dict[str, Any]:
@@ -152,6 +157,7 @@ def good(desk: Desk, case_id: str) -> dict[str, Any]:
 @contextmanager
 def opened(kind: str, folder: Path) -> Iterator[World]:
     """Open a fleet in which something of everything is going on, or the real desk with less."""
+    folder.mkdir(exist_ok=True)
     with ExitStack() as stack:
         if kind == "stores":
             desk = fixture_world.build(folder)
@@ -287,18 +293,17 @@ def _trouble(case: Asked) -> str:
     return ""
 
 
-@pytest.mark.parametrize("kind", ["stores", "desk"])
-def test_most_valid_requests_about_what_is_there_are_granted(kind: str, tmp_path: Path) -> None:
+def test_most_valid_requests_about_what_is_there_are_granted(tmp_path: Path) -> None:
     """Without this the other tests might be shooting at a closed door."""
-    with opened(kind, tmp_path) as world:
-        granted = {
-            operation.label
-            for operation in world.operations
-            for case in _examples(useful(operation, world), operation.label)
-            if case.call(headers=HEADERS).status_code < 400
-        }
-        refused = sorted({operation.label for operation in world.operations} - granted)
-        assert len(refused) < len(world.operations) / 3, "\n".join(refused)
+    granted, known = set(), set()
+    for kind in ("stores", "desk"):
+        with opened(kind, tmp_path / kind) as world:
+            for operation in world.operations:
+                known.add(operation.label)
+                for case in _examples(useful(operation, world), operation.label):
+                    if case.call(headers=HEADERS).status_code < 400:
+                        granted.add(operation.label)
+    assert len(known - granted) < len(known) / 3, "\n".join(sorted(known - granted))
 
 
 def test_half_characters_and_broken_bodies_are_refused(world: World) -> None:
@@ -329,7 +334,7 @@ def _examples(requests: Strategy, label: str) -> list[Asked]:
     @seed(zlib.crc32(label.encode()))
     @given(case=requests)
     @settings(
-        max_examples=4,
+        max_examples=2,
         database=None,
         deadline=None,
         phases=[Phase.generate],

@@ -62,7 +62,9 @@ async def test_a_photo_comes_with_the_report_and_is_seen_by_both_sides(
 async def test_what_is_no_photo_is_refused_and_noted(made: Centre, api: Client) -> None:
     key = await made.ticket("pump-1")
     for data in (b"", b"<svg onload=alert(1)>", b"GIF89a" + bytes(20), picture("PNG")[:200]):
-        assert "no whole photo" in problem(await post(api, key, data), 422)
+        said = problem(await post(api, key, data), 422)
+        assert "no whole photo" in said
+        assert str(made.config.data_dir) not in said, "where files lie is nobody's business"
     assert made.parts.store.photos.names(key) == []
     assert any("no whole photo" in line for line in made.audit())
     assert list((made.config.data_dir / "photos").iterdir()) == [], "nothing is left behind"
