@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Most tests wait for something: two at a time take little more than half the time.
 JOBS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check fix docs dashboards bench bench-models secrets constraints clean
+.PHONY: help setup demo test check fix docs dashboards bench pictures bench-models secrets constraints clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: $(READY)  ## measure the telemetry path beside others: make bench ARGS="-
 		$(BIN)/python -m pip install --quiet --no-deps --target var/bench/clients gmqtt==0.8.0 || \
 		echo "gmqtt cannot be installed and is not compared" >&2
 	@$(BIN)/python tests/bench/bench_path.py $(ARGS)
+
+pictures: $(READY)  ## make the documentation's screenshots anew (docs/images), in a real browser
+	PICTURES=$(CURDIR)/docs/images $(BIN)/pytest -q -n 0 tests/web/test_pictures.py
 
 bench-models: $(READY)  ## measure the models: make bench-models ARGS="--data DIR --quick"
 	@$(BIN)/python tests/bench/bench_models.py $(ARGS)

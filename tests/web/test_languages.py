@@ -23,22 +23,7 @@ SHOWN = {
 }  # fmt: skip
 """Whose arguments people read, by their places; labels and placeholders always."""
 LABELS = {"label", "placeholder", "title", "message", "hint"}
-SAME = {
-    "Farfix",
-    "UTC",
-    "OK",
-    "mobile",
-    "GET",
-    "API",
-    "CSV",
-    "PDF",
-    "ID",
-    "x",
-    "h",
-    "s",
-    "kB",
-    "MB",
-}
+SAME = {"Farfix", "UTC", "OK", "GET", "API", "CSV", "PDF", "ID", "kB", "MB", "sha"}
 """Words that are the same in every language."""
 
 

@@ -4,27 +4,22 @@ The figures are printed: ``pytest -s tests/web/test_speed.py`` on a calm machine
 leaves room for a machine that is busy with other tests.
 """
 
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from cloud.web.people_ports import COOKIE
-from tests.peers import free_port
 from tests.web.fixture_browser import DESKTOP
+from tests.web.fixture_gateway import Gateway, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).parents[2]
 VISITS, CHANGES, OTHERS, WATCHED_S = 7, 12, 4, 5.0
 PAINT_S, LAG_S = 1.5, 1.0
 """What is promised on a calm machine."""
@@ -41,29 +36,10 @@ new MutationObserver(() => {
 DEVICE = "chiller-0002"
 
 
-class Gateway(NamedTuple):
-    """A console in a process of its own."""
-
-    address: str
-    session: str
-    pid: int
-    stdin: IO[str]
-
-
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    command = [sys.executable, "-m", "tests.web.serve_fleet", str(free_port())]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, "the gateway did not start"
-        yield Gateway(**json.loads(line), pid=process.pid, stdin=process.stdin)
-        process.stdin.close()
-        process.wait(timeout=20)
+    with serving("thousand") as made:
+        yield made
 
 
 def tab(browser: Browser, gateway: Gateway) -> BrowserContext:
