@@ -11,6 +11,11 @@ depends_on = None
 
 def upgrade() -> None:
     """Make the tables."""
+    _endpoints()
+    _deliveries()
+
+
+def _endpoints() -> None:
     op.create_table(
         "endpoints",
         sa.Column("id", sa.Text, primary_key=True, nullable=False),
@@ -24,6 +29,9 @@ def upgrade() -> None:
         sa.Column("failing_since_ns", sa.BigInteger),
         sa.Column("delivered_ns", sa.BigInteger),
     )
+
+
+def _deliveries() -> None:
     op.create_table(
         "deliveries",
         sa.Column("id", sa.Integer, primary_key=True, nullable=False),
