@@ -1,13 +1,26 @@
 """A case's page in a real browser: the promise, the remedies, what people decide, and by whom."""
 
-from collections.abc import Callable
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from cloud.core.events import Evidence
+from cloud.adapters.hook_store import Event
+from cloud.core import case as rules
+from cloud.core import playbook
+from cloud.core.events import CommandFinished, Evidence
+from cloud.core.ledger import Entry, EntryKind
 from cloud.core.people import Role
 from cloud.core.states import Mode, Phase
+from cloud.service.value import Value
+from cloud.web import words
+from cloud.web.faces import Faces
+from cloud.web.hook_ports import EndpointOrder
+from contract.commands import AnswerStatus
 from contract.tickets import VisitState, VisitUpdate
 from tests.web.fixture_browser import PHONE, Visit
 from tests.web.fixture_world import HOSTILE, S, WorldDesk
@@ -15,6 +28,7 @@ from tests.web.fixture_world import HOSTILE, S, WorldDesk
 pytestmark = pytest.mark.real
 
 As = Callable[[Role | None], Visit]
+T = TypeVar("T")
 
 
 def case_of(world: WorldDesk, device: str) -> str:
@@ -204,3 +218,85 @@ def test_it_speaks_chinese(visit: Visit, world: WorldDesk) -> None:
     page = visit.open(f"/cases/{case_of(world, 'compressor-1')}")
     expect(page.get_by_role("heading", name="服务承诺")).to_be_visible()
     expect(page.get_by_text("已安排上门服务").first).to_be_visible()
+
+
+def recovered(world: WorldDesk, device: str) -> str:
+    """A case whose remedy was proven an hour ago."""
+    world.add_machine(device, "centrifugal_pump", f"Pump {device}", "case tests")
+    case_id = world.open(device, "setpoint_drift", world.now_ns() - 7200 * S, Mode.AUTO)
+    world.observed(case_id)
+    attempt = world.case(case_id).attempt
+    done_ns = attempt.sent_ns + 20 * S
+    world.move(case_id, CommandFinished(attempt.command_id, AnswerStatus.DONE, done_ns), done_ns)
+    for i in range(40):
+        at_ns = done_ns + int(attempt.step.settle_s * S) + i * 15 * S
+        world.move(case_id, Evidence(at_ns, healthy=True, score=0.3), at_ns)
+    assert world.case(case_id).phase is Phase.RECOVERED
+    return case_id
+
+
+def come_back(world: WorldDesk, case_id: str) -> None:
+    """The same fault is there again."""
+    case, now_ns = world.case(case_id), world.now_ns()
+    machine, seen = world.machines[case.machine_type], case.deviations
+    policy = world.playbooks.policy
+    found = playbook.diagnosis(machine, case.hypotheses, seen, [], policy)
+    plan = playbook.plan(machine, "B", found, world.playbooks, now_ns)
+    row = world.store.case(case_id)
+    assert row is not None
+    world._save(*rules.reopen(case, found, plan, now_ns), now_ns, row.version)
+
+
+def test_a_case_that_came_back_shows_its_earlier_life(visit: Visit, world: WorldDesk) -> None:
+    case_id = recovered(world, "pump-c7")
+    first_ns = world.case(case_id).opened_ns
+    come_back(world, case_id)
+    page = visit.open(f"/cases/{case_id}")
+    first = f"The same fault came back 1 times; it was first seen {words.utc(first_ns)}."
+    expect(page.get_by_text(first)).to_be_visible()
+    page.get_by_text("Before it came back (1)").click()
+    expect(page.get_by_text("Earlier remedy 1")).to_be_visible()
+    expect(page.get_by_text("Worked: healthy on fresh telemetry")).to_be_visible()
+
+
+def test_it_says_what_it_was_worth(visit: Visit, world: WorldDesk, gateway_faces: Faces) -> None:
+    case_id = recovered(world, "pump-c8")
+    entry = Entry(
+        key=f"{case_id}/0/visit_avoided", case_id=case_id, device="pump-c8", site="case tests",
+        machine_type="centrifugal_pump", tier="B", at_ns=world.now_ns(),
+        kind=EntryKind.VISIT_AVOIDED, count=1, amount=410.0, currency="EUR",
+        assumptions={"visit": 410.0}, text=f"A visit was avoided {HOSTILE}",
+    )  # fmt: skip
+    assert isinstance(gateway_faces.value, Value)
+    gateway_faces.value.take([entry])
+    page = visit.open(f"/cases/{case_id}")
+    expect(page.get_by_text("A visit was avoided <script>")).to_be_visible()
+    expect(page.get_by_text("410.00 EUR")).to_be_visible()
+    page.get_by_role("link", name="How it is counted").click()
+    expect(page).to_have_url(re.compile("/value$"))
+
+
+def test_it_shows_what_was_sent_about_its_ticket(
+    visit: Visit, world: WorldDesk, gateway_faces: Faces
+) -> None:
+    case_id, hooks = case_of(world, "compressor-1"), gateway_faces.hooks
+    order = EndpointOrder(
+        name=f"Dispatch {HOSTILE}", url="http://127.0.0.1:9/hook", allow_private=True
+    )
+
+    def wait(what: Callable[[], Coroutine[object, object, T]]) -> T:
+        with ThreadPoolExecutor(1) as thread:  # Playwright keeps a loop of its own in ours
+            return thread.submit(lambda: asyncio.run(what())).result()
+
+    endpoint, _ = wait(lambda: hooks.create(order, "test"))
+    event = Event(
+        message_id="m1", type="farfix.ticket.opened", subject=case_id, event=b"{}",
+        created_ns=world.now_ns(),
+    )  # fmt: skip
+    world.store.hooks.tell(event, [endpoint.id])
+    page = visit.open(f"/cases/{case_id}")
+    expect(page.get_by_text("Not handed over yet").first).to_be_visible()
+    page.get_by_text("What was sent about it").click()
+    expect(page.get_by_text("farfix.ticket.opened")).to_be_visible()
+    expect(page.get_by_text("Dispatch <script>")).to_be_visible()
+    wait(lambda: hooks.delete(endpoint.id, "test"))
