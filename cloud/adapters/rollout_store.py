@@ -169,12 +169,15 @@ def _link(before: str, line: Line) -> str:
 
 def _clean(line: Line) -> Line:
     """Return the line as every database can hold it, at a bounded length."""
-    text = line.text[:TEXT_MAX].replace("\0", "\ufffd").encode(errors="replace").decode()
     return Line(
         at_ns=line.at_ns,
-        by=line.by[:80],
-        what=line.what[:40],
-        text=text,
-        device=line.device[:64],
+        by=_text(line.by, 80),
+        what=_text(line.what, 40),
+        text=_text(line.text, TEXT_MAX),
+        device=_text(line.device, 64),
         rollout=line.rollout,
     )
+
+
+def _text(text: str, longest: int) -> str:
+    return text[:longest].replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -195,6 +195,9 @@ def test_nothing_is_sent_in_the_shipped_mode_until_a_person_agrees(tmp_path: Pat
         assert len(commands(made)) == 1
         with pytest.raises(Refused, match="does not apply now"):
             asyncio.run(desk.decide(case_id, "approve", "operator", "again"))
+        (line,) = made.store.updates.audit()
+        text = f"Case {case_id}: agrees to the next remedy."
+        assert (line.by, line.device, line.text) == ("operator", DEVICE, text)
 
 
 def test_a_dismissed_alarm_rests_until_it_has_cleared(tmp_path: Path) -> None:
