@@ -234,6 +234,13 @@ def test_severity_words_are_told_apart_and_each_means_one_thing() -> None:
     assert alert_shape.read(raw, 2**62, WALL).severity is Severity.MEDIUM
 
 
+def test_the_published_table_of_severities_is_the_one_in_force() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "howto-dispatch.md").read_text()
+    for severity, words in alert_shape.SEVERITIES.items():
+        more = ", and anything else" if severity is Severity.MEDIUM else ""
+        assert f"| {', '.join(words.split())}{more} | {severity.value} |" in text
+
+
 def test_an_alert_is_the_same_by_fingerprint_and_beginning() -> None:
     def id_of(**changes: object) -> str:
         raw = msgspec.Raw(msgspec.json.encode(entry() | changes))

@@ -1,5 +1,6 @@
 """The back-channel: repeated, late, wrong and forged words of dispatch; and what is learnt."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,22 +96,25 @@ async def test_what_dispatch_repeats_after_the_end_is_no_error(made: Centre, api
     assert news(await put_visit(api, key, late)) == closed, "it was overtaken by the report"
 
 
-async def test_who_left_for_a_withdrawn_visit_is_to_be_called_back(
-    made: Centre, api: Client
-) -> None:
-    alert = Alert(
-        id="oil", device="pump-1", ended=False, title="Oil low", detail="",
-        severity=Severity.HIGH, at_ns=made.desk.now_ns(),
-    )  # fmt: skip
-    key = await made.desk.alerted(alert)
-    await made.desk.decide(key, "escalate", "J. Doe", "look at it")
-    await made.desk.alerted(msgspec.structs.replace(alert, ended=True))
-    told = news(await api.get(f"/api/dispatch/tickets/{key}"))
-    assert (told.state, told.visit) == (TicketState.WITHDRAWN, VisitState.WITHDRAWN)
-    left = problem(await put_visit(api, key, update(made, "a", "on_the_way")), 409)
-    assert "call them back" in left
-    assert "withdrawn" in problem(await put_report(api, key, finding="other"), 409)
-    assert any("call them back" in line for line in made.audit())
+async def test_who_left_for_a_withdrawn_visit_is_to_be_called_back(tmp_path: Path) -> None:
+    with centre(tmp_path, speed=900.0) as made:
+        alert = Alert(
+            id="oil", device="pump-1", ended=False, title="Oil low", detail="",
+            severity=Severity.HIGH, at_ns=made.desk.now_ns(),
+        )  # fmt: skip
+        key = await made.desk.alerted(alert)
+        async with asyncio.timeout(20):
+            while made.case(key).phase is not Phase.DISPATCHED:  # a quarter of an hour, so fast
+                made.desk.tick([])
+                await asyncio.sleep(0.05)
+        await made.desk.alerted(msgspec.structs.replace(alert, ended=True))
+        async with client(made, Role.DISPATCH) as api:
+            told = news(await api.get(f"/api/dispatch/tickets/{key}"))
+            assert (told.state, told.visit) == (TicketState.WITHDRAWN, VisitState.WITHDRAWN)
+            left = problem(await put_visit(api, key, update(made, "a", "on_the_way")), 409)
+            assert "call them back" in left
+            assert "withdrawn" in problem(await put_report(api, key, finding="other"), 409)
+        assert any("call them back" in line for line in made.audit())
 
 
 async def test_impossible_words_are_refused_with_our_time_and_noted(
