@@ -9,7 +9,7 @@ from nicegui.element import Element
 
 from cloud.core.people import LADDER, PASSWORD_MAX, PASSWORD_MIN, Role
 from cloud.web.console.decisions import attempt
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty, pill
 from cloud.web.console.tongue import later, t, told, utc
 from cloud.web.console.viewer import allowed, person
@@ -32,7 +32,7 @@ def install(faces: Faces) -> None:
     """Register the page."""
     desk, people = faces.desk, faces.people
 
-    @ui.page("/people")
+    @page_at("/people")
     async def people_page() -> None:
         with frame(desk, "/people", t("People")):
             Text(t("People and tokens"), tag="h1")

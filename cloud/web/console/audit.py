@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty
 from cloud.web.console.rollout_parts import audit_table, button
 from cloud.web.console.tongue import t
@@ -20,7 +20,7 @@ ADDRESS = "GET /api/audit?before=NUMBER"
 def install(desk: Desk, views: RolloutViews) -> None:
     """Register the page."""
 
-    @ui.page("/audit")
+    @page_at("/audit")
     async def audit_page() -> None:
         with frame(desk, "/audit", t("Audit log")):
             with box("stack stack-s"):

@@ -22,7 +22,7 @@ from cloud.web.console import (
 )
 from cloud.web.console.case_attempts import Attempts
 from cloud.web.console.case_style import style
-from cloud.web.console.frame import frame, live, load, not_found
+from cloud.web.console.frame import frame, live, load, not_found, page_at
 from cloud.web.console.parts import (
     PHASE_TONE,
     SEVERITY_TONE,
@@ -74,7 +74,7 @@ def install(faces: Faces, views: Views) -> None:
             entries=faces.value.case_entries(case_id),
         )
 
-    @ui.page("/cases/{case_id}")
+    @page_at("/cases/{case_id}")
     async def case_page(case_id: str) -> None:
         with frame(faces.desk, "", t("Case")):
             style()

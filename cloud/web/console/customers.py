@@ -5,7 +5,7 @@ from nicegui import ui
 from cloud.core.people import Role
 from cloud.web import words
 from cloud.web.console.decisions import attempt
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty, link, pill
 from cloud.web.console.tongue import t
 from cloud.web.console.viewer import allowed, person
@@ -34,7 +34,7 @@ def install(faces: Faces) -> None:
     """Register the page."""
     customers, desk = faces.customers, faces.desk
 
-    @ui.page("/customers")
+    @page_at("/customers")
     async def customers_page() -> None:
         with frame(desk, "/customers", t("Customers")):
             with box("stack stack-s"):

@@ -5,7 +5,7 @@ from nicegui.element import Element
 
 from cloud.core.people import Role
 from cloud.web.console import endpoint_dialogs as dialogs
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty, pill
 from cloud.web.console.tongue import ago, later, t, told, utc
 from cloud.web.console.viewer import allowed
@@ -27,7 +27,7 @@ def install(faces: Faces) -> None:
     """Register the page."""
     desk, hooks = faces.desk, faces.hooks
 
-    @ui.page("/webhooks")
+    @page_at("/webhooks")
     async def webhooks_page() -> None:
         with frame(desk, "/webhooks", t("Webhooks")):
             with box("head"):

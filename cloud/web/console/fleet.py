@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from nicegui import context, ui
+from nicegui import context
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
 from cloud.web import words
 from cloud.web.console.fleet_feed import SPARK_EVERY_S, Feed, Picture, news
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import TONE, Text, empty
 from cloud.web.console.tongue import later, t, template, told
 from cloud.web.ports import Desk
@@ -138,7 +138,7 @@ def install(desk: Desk, views: Views) -> None:
     """Register the page."""
     feed = Feed(desk, views)
 
-    @ui.page("/")
+    @page_at("/")
     async def fleet_page() -> None:
         with frame(desk, "/", t("Fleet")):
             Text(t("Fleet"), tag="h1", classes="sr")

@@ -21,6 +21,8 @@ PRIMARY = "#2f8fa8"
 """Of checkboxes and fields; reads well on light and on dark."""
 BEAT_S = 1.0
 """Wall seconds between live updates."""
+BUILD_S = 20.0
+"""So long a page may take to be built; a store that is busy answers late, but it answers."""
 LEAVING = """<script>
 addEventListener("click", event => {
   const a = event.target.closest?.("a[href^='/']");
@@ -68,6 +70,11 @@ ROLES = {
 }
 
 T = TypeVar("T")
+
+
+def page_at(path: str) -> ui.page:
+    """Return what registers a page of the console."""
+    return ui.page(path, response_timeout=BUILD_S)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from cloud.web.console.case_style import style
 from cloud.web.console.charts import Area, Mark, Track
 from cloud.web.console.commands import Commands
 from cloud.web.console.firmware import Firmware
-from cloud.web.console.frame import frame, live, load, not_found
+from cloud.web.console.frame import frame, live, load, not_found, page_at
 from cloud.web.console.parts import (
     PHASE_TONE,
     TONE,
@@ -48,7 +48,7 @@ CHARTED = (Role.RESPONSE, Role.DRIVER, Role.MODE)
 def install(desk: Desk, views: Views, rollouts: Rollouts, of_rollouts: RolloutViews) -> None:
     """Register the page."""
 
-    @ui.page("/machines/{device}")
+    @page_at("/machines/{device}")
     async def machine_page(device: str) -> None:
         with frame(desk, "", device):
             style()

@@ -6,7 +6,7 @@ from cloud.core.levels import ROUND_THE_CLOCK, Level
 from cloud.core.playbook import Policy
 from cloud.core.states import Mode
 from cloud.web.console.case_style import style
-from cloud.web.console.frame import frame, load
+from cloud.web.console.frame import frame, load, page_at
 from cloud.web.console.parts import (
     SEVERITY_TONE,
     Text,
@@ -38,7 +38,7 @@ def install(faces: Faces) -> None:
     """Register the page."""
     views = PlaybookViews(faces.desk)
 
-    @ui.page("/playbooks")
+    @page_at("/playbooks")
     async def playbooks_page() -> None:
         with frame(faces.desk, "/playbooks", t("Playbooks")):
             style()

@@ -1,9 +1,7 @@
 """What was refused at the door, and why."""
 
-from nicegui import ui
-
 from cloud.web.console import tongue
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty
 from cloud.web.console.tongue import t
 from cloud.web.ports import Desk
@@ -16,7 +14,7 @@ EVERY_S = 5.0
 def install(desk: Desk, views: Views) -> None:
     """Register the page."""
 
-    @ui.page("/quarantine")
+    @page_at("/quarantine")
     async def quarantine_page() -> None:
         with frame(desk, "/quarantine", t("Quarantine")):
             with box("stack stack-s"):

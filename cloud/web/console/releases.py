@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from nicegui import ui
-
 from cloud.adapters.clock import PlantClock
 from cloud.core import stages
 from cloud.core.people import Role
@@ -12,7 +10,7 @@ from cloud.core.published import Kept, RepositoryState
 from cloud.core.rollout_states import Candidate, Selection
 from cloud.web import rollout_words, words
 from cloud.web.console import tongue, viewer
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, dot, empty, link, pill
 from cloud.web.console.rollout_parts import machines as count_of
 from cloud.web.console.tongue import later, t, told
@@ -43,7 +41,7 @@ def install(desk: Desk, rollouts: Rollouts) -> None:
         machines = {name: rollouts.candidates(name) for name in types}
         return rollouts.repository(), [(k, machines[k.release.machine_type]) for k in found]
 
-    @ui.page("/releases")
+    @page_at("/releases")
     async def releases_page() -> None:
         with frame(desk, "/releases", t("Releases")):
             with box("stack stack-s"):

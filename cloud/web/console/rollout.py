@@ -7,7 +7,7 @@ from cloud.core.people import Role
 from cloud.web import words
 from cloud.web.console import tongue, viewer
 from cloud.web.console.audit import Log
-from cloud.web.console.frame import frame, live, load, not_found
+from cloud.web.console.frame import frame, live, load, not_found, page_at
 from cloud.web.console.parts import Pill, Section, Text, box, dot, link
 from cloud.web.console.rollout_health import Comparison
 from cloud.web.console.rollout_machines import Machines
@@ -67,7 +67,7 @@ CHOICES: dict[RolloutAction, Choice] = {
 def install(desk: Desk, views: RolloutViews, rollouts: Rollouts) -> None:
     """Register the page."""
 
-    @ui.page("/rollouts/{number}")
+    @page_at("/rollouts/{number}")
     async def rollout_page(number: str) -> None:
         with frame(desk, "/rollouts", t("Rollout")):
             fits = number.isascii() and number.isdecimal() and len(number) < 9

@@ -16,7 +16,7 @@ from cloud.core.rollout_states import (
 )
 from cloud.web import rollout_views, rollout_words, words
 from cloud.web.console import tongue
-from cloud.web.console.frame import frame, load
+from cloud.web.console.frame import frame, load, page_at
 from cloud.web.console.parts import Section, Text, box, dot, empty, link, pill
 from cloud.web.console.rollout_parts import ask, button, machine_link, machines
 from cloud.web.console.tongue import t, told
@@ -34,7 +34,7 @@ DEFAULT_STAGES = ", ".join(
 def install(desk: Desk, rollouts: Rollouts) -> None:
     """Register the page."""
 
-    @ui.page("/rollouts/new")
+    @page_at("/rollouts/new")
     async def new_page(machine_type: str = "", version: str = "") -> None:
         with frame(desk, "/rollouts", t("New rollout")):
             with box("stack"):

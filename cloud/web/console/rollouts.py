@@ -1,11 +1,9 @@
 """All rollouts: the open ones first, with how far they have come."""
 
-from nicegui import ui
-
 from cloud.core.people import Role
 from cloud.web import words
 from cloud.web.console import tongue, viewer
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty, link, pill
 from cloud.web.console.rollout_parts import PHASE_TONE, Bar, button, machines
 from cloud.web.console.tongue import t, told
@@ -20,7 +18,7 @@ PAGE = 25
 def install(desk: Desk, views: RolloutViews) -> None:
     """Register the page."""
 
-    @ui.page("/rollouts")
+    @page_at("/rollouts")
     async def rollouts_page() -> None:
         with frame(desk, "/rollouts", t("Rollouts")):
             with box("head"):

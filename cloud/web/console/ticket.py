@@ -8,7 +8,7 @@ from nicegui import ui
 from cloud.web import words
 from cloud.web.console import case_story, report, ticket_parts
 from cloud.web.console.case_style import style
-from cloud.web.console.frame import frame, live, load, not_found
+from cloud.web.console.frame import frame, live, load, not_found, page_at
 from cloud.web.console.parts import SEVERITY_TONE, Section, Text, box, link, pill
 from cloud.web.console.tongue import t, told, utc
 from cloud.web.faces import Faces
@@ -40,7 +40,7 @@ def install(faces: Faces, views: Views) -> None:
         sent = faces.hooks.deliveries(subject=key, limit=DELIVERIES)
         return _Seen(ticket, views.case(ticket.case_id), sent, faces.hooks.endpoints())
 
-    @ui.page("/tickets/{key}")
+    @page_at("/tickets/{key}")
     async def ticket_page(key: str) -> None:
         with frame(faces.desk, "/tickets", t("Ticket")):
             style()

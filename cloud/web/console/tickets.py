@@ -7,7 +7,7 @@ from nicegui import ui
 
 from cloud.web.console import ticket, ticket_parts
 from cloud.web.console.case_style import style
-from cloud.web.console.frame import frame, live, load
+from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import SEVERITY_TONE, Section, Text, box, empty, link, pill, set_prop
 from cloud.web.console.tongue import ago, later, t, told, utc
 from cloud.web.faces import Faces
@@ -48,7 +48,7 @@ class Pick(Struct, frozen=True):
 def install(faces: Faces, views: Views) -> None:
     """Register the page."""
 
-    @ui.page("/tickets")
+    @page_at("/tickets")
     async def tickets_page(state: str = "open", reason: str = "", site: str = "") -> None:
         with frame(faces.desk, "/tickets", t("Tickets")):
             style()

@@ -7,7 +7,7 @@ from nicegui import ui
 
 from cloud.core.ledger import Entry, EntryKind, Prices, credit
 from cloud.web.console.charts import GREY, LINE, SPLIT
-from cloud.web.console.frame import frame, load
+from cloud.web.console.frame import frame, load, page_at
 from cloud.web.console.parts import Text, box, empty, link, pill
 from cloud.web.console.tongue import later, t, told, utc
 from cloud.web.faces import Faces
@@ -59,7 +59,7 @@ RULE = (
 def install(faces: Faces) -> None:
     """Register the page."""
 
-    @ui.page("/value")
+    @page_at("/value")
     async def value_page(month: str = "") -> None:
         with frame(faces.desk, "/value", t("Value")):
             months = await load(faces.value.months)
