@@ -36,8 +36,8 @@ TEMPLATE = Environment(autoescape=True).from_string("""<!doctype html>
 body { min-height: 100vh; display: grid; place-items: center; }
 main { width: min(380px, calc(100vw - 32px)); padding: 24px 0; }
 main > * + *, form > * + * { margin-top: 16px; }
-main > h1 { margin-top: 4px; } .name { color: var(--accent); font-weight: 700; font-size: 17px; }
-form { margin: 0; } label { display: block; font-size: 14px; font-weight: 500; }
+main > h1 { margin-top: 4px; } .farfix { color: var(--accent); font-weight: 700; font-size: 17px; }
+form { margin: 0; } form > input + * { margin-top: 0; } label { display: block; font-size: 14px; font-weight: 500; }
 input { display: block; box-sizing: border-box; width: 100%; margin-top: 6px; padding: 10px 12px;
   font: inherit; color: var(--ink); background: var(--surface); border: 1px solid var(--muted);
   border-radius: 8px; }
@@ -51,7 +51,7 @@ button { font: inherit; cursor: pointer; border: 0; border-radius: 8px; }
 .tongues button { background: none; color: var(--muted); padding: 8px 12px; }
 .tongues button[aria-pressed=true] { color: var(--ink); font-weight: 600; }
 </style></head><body><main>
-<div class="name">Farfix</div><h1>{{ title }}</h1>
+<div class="farfix">Farfix</div><h1>{{ title }}</h1>
 {% if wrong %}<p class="wrong" role="alert">{{ wrong }}</p>{% endif %}
 <div class="card"><form method="post" action="/sign-in">
 <input type="hidden" name="next" value="{{ next }}">
