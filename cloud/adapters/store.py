@@ -177,6 +177,11 @@ class Store:
         """Return one case."""
         return self._one(CaseRow, _every(CaseRow).where(db.cases.c.case_id == case_id))
 
+    def cases_of(self, case_ids: list[str]) -> dict[str, CaseRow]:
+        """Return some cases by their ids; an id that is not known is missing."""
+        query = _every(CaseRow).where(db.cases.c.case_id.in_(case_ids))
+        return {row.case_id: row for row in self._all(CaseRow, query)}
+
     def open_case(self, device: str) -> CaseRow | None:
         """Return the open case of a device; there is at most one."""
         query = _every(CaseRow).where(db.cases.c.open, db.cases.c.device == device)

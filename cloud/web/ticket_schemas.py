@@ -35,10 +35,6 @@ class TicketBrief(_View):
     safety_notes: list[str]
     forecast: str = Field(description="Until when to book a visit, as known when it was written.")
     service_level: str = Field(description="What was promised to whom, in a sentence.")
-    delivery: str = Field(
-        description="waiting, delivered or failed; nobody: no system is told of it.",
-        examples=["delivered"],
-    )
     case: CaseBrief | None
 
 
@@ -54,6 +50,10 @@ class CauseView(_View):
 class TicketDetail(TicketBrief):
     """A work order as the technician needs it."""
 
+    delivery: str = Field(
+        description="waiting, delivered or failed; nobody: no system is told of it.",
+        examples=["delivered"],
+    )
     machine_type_title: str
     serial: str
     address: str

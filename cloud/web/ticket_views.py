@@ -2,7 +2,7 @@
 
 import re
 
-from cloud.adapters.store import Store, TicketRow
+from cloud.adapters.store import CaseRow, Store, TicketRow
 from cloud.core.delivery import DeliveryState
 from cloud.core.states import Case, Phase
 from cloud.core.wording import foreseen
@@ -18,10 +18,9 @@ LIKELY = 0.05
 _SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 
 
-def brief(store: Store, row: TicketRow, now_ns: int) -> TicketBrief:
-    """Return a ticket with its visit, its delivery and its case."""
+def brief(row: TicketRow, found: CaseRow | None, now_ns: int) -> TicketBrief:
+    """Return a ticket with its visit and its case."""
     ticket = codec.decode(row.body, Ticket)
-    found = store.case(case_of(row.key))
     case = case_views.decode(found) if found else None
     stands = state(case, row.key)
     return TicketBrief(
@@ -46,7 +45,6 @@ def brief(store: Store, row: TicketRow, now_ns: int) -> TicketBrief:
         safety_notes=ticket.safety_notes,
         forecast=foreseen(ticket.forecast) if ticket.forecast else "",
         service_level=ticket.service_level,
-        delivery=delivery(store, row.key),
         case=case_views.brief(found) if found else None,
     )
 
@@ -55,7 +53,8 @@ def detail(store: Store, row: TicketRow, machine: MachineType | None, now_ns: in
     """Return a ticket as the technician needs it."""
     ticket = codec.decode(row.body, Ticket)
     return TicketDetail(
-        **dict(brief(store, row, now_ns)),
+        **dict(brief(row, store.case(case_of(row.key)), now_ns)),
+        delivery=delivery(store, row.key),
         machine_type_title=machine.title if machine else ticket.asset.machine_type,
         serial=ticket.asset.serial,
         address=ticket.asset.address,

@@ -144,8 +144,10 @@ class Views:
 
     def tickets(self) -> list[TicketBrief]:
         """Return tickets, the latest first, at most 200."""
-        store, now_ns = self._desk.store, self._desk.now_ns()
-        return [ticket_views.brief(store, row, now_ns) for row in store.tickets(200)]
+        rows, now_ns = self._desk.store.tickets(200), self._desk.now_ns()
+        ids = {row.key: ticket_views.case_of(row.key) for row in rows}
+        cases = self._desk.store.cases_of(list(ids.values()))
+        return [ticket_views.brief(row, cases.get(ids[row.key]), now_ns) for row in rows]
 
     def ticket(self, key: str) -> TicketDetail | None:
         """Return one ticket as the technician needs it."""

@@ -9,7 +9,7 @@ from cloud.web.console.parts import Text, box, link, pill
 from cloud.web.console.tongue import ago, later, t, told, utc
 from cloud.web.hook_ports import Delivery, Endpoint
 from cloud.web.schemas import VisitView
-from cloud.web.ticket_schemas import TicketBrief
+from cloud.web.ticket_schemas import TicketBrief, TicketDetail
 from contract.tickets import TicketState, VisitState
 
 STEPS = (
@@ -87,7 +87,7 @@ def due(ticket: TicketBrief, now_ns: int) -> None:
             Text(ago(ticket.due_ns, now_ns), "small muted num")
 
 
-def handed_over(ticket: TicketBrief) -> None:
+def handed_over(ticket: TicketDetail) -> None:
     """Show whether dispatch has it."""
     with box("stack").style("gap: 0"):
         Text(t("Dispatch"), "fact-label")
