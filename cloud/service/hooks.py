@@ -33,7 +33,7 @@ from contract.errors import Refused, Unreachable
 
 CONFIG = "config"
 """Id and name of the endpoint that the gateway's file sets."""
-REMOVED = "The gateway's file names it no more."
+REMOVED = f"{BY_SOMEBODY}the gateway's file, which names it no more."
 ENDPOINTS_MAX = 100
 NAME_MAX = 80
 _NAME = re.compile(r"[^\x00-\x1f\x7f]+")
@@ -210,7 +210,9 @@ class Hooks:
 
     async def delete(self, endpoint: str, by: str) -> None:
         """Remove an endpoint and what waits for it."""
-        row = self._own(endpoint)
+        row = self._row(endpoint)
+        if row.disabled != REMOVED:
+            self._own(endpoint)
         self._rows.pop(endpoint)
         self._store.hooks.delete_endpoint(endpoint)
         self._record(by, "webhook deleted", row.name)

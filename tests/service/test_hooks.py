@@ -323,6 +323,9 @@ async def test_the_file_sets_an_endpoint_that_only_the_file_changes(
     world.settings = {}
     hooks = world.hooks()
     assert hooks.endpoints()[0].disabled == service.REMOVED
+    hooks.tell(telling(3))
+    assert states(hooks) == ["delivered"] * 2
+    await hooks.delete(CONFIG, "admin")
     secret.write_text("nonsense")
     world.settings = {"webhook": hook}
     with pytest.raises(Malformed, match="farfix secrets"):
