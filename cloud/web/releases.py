@@ -55,6 +55,7 @@ def routes(desk: Rollouts, doors: Doors, incoming: Path) -> APIRouter:
     reads = APIRouter(dependencies=[Depends(doors.needs(Role.VIEWER))])
     _reads(reads, desk)
     router.include_router(reads)
+    _holdings(router, desk, doors)
     _writes(router, desk, doors, incoming)
     _for_machines(router, desk)
     return router
@@ -82,8 +83,7 @@ def _reads(router: APIRouter, desk: Rollouts) -> None:
         return _repository(state)
 
 
-def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> None:
-    slots, engineer = asyncio.Semaphore(UPLOADS_MAX), doors.needs(Role.ENGINEER)
+def _holdings(router: APIRouter, desk: Rollouts, doors: Doors) -> None:
     viewer = [Depends(doors.needs(Role.VIEWER))]
 
     @router.head(
@@ -91,6 +91,10 @@ def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> 
     )
     async def has_artifact(path: TargetName) -> Response:
         return _artifact(desk, path)
+
+
+def _writes(router: APIRouter, desk: Rollouts, doors: Doors, incoming: Path) -> None:
+    slots, engineer = asyncio.Semaphore(UPLOADS_MAX), doors.needs(Role.ENGINEER)
 
     @router.put(
         "/api/repository/targets/{path:path}",

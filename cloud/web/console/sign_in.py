@@ -37,7 +37,8 @@ body { min-height: 100vh; display: grid; place-items: center; }
 main { width: min(380px, calc(100vw - 32px)); padding: 24px 0; }
 main > * + *, form > * + * { margin-top: 16px; }
 main > h1 { margin-top: 4px; } .farfix { color: var(--accent); font-weight: 700; font-size: 17px; }
-form { margin: 0; } form > input + * { margin-top: 0; } label { display: block; font-size: 14px; font-weight: 500; }
+form { margin: 0; } form > input + * { margin-top: 0; }
+.tongues > * { margin-top: 0; } label { display: block; font-size: 14px; font-weight: 500; }
 input { display: block; box-sizing: border-box; width: 100%; margin-top: 6px; padding: 10px 12px;
   font: inherit; color: var(--ink); background: var(--surface); border: 1px solid var(--muted);
   border-radius: 8px; }
