@@ -8,6 +8,7 @@ from cloud.core import case as life
 from cloud.core import levels, wishes
 from cloud.core.limits import Fleet, Tried
 from cloud.core.states import Mode, Phase
+from cloud.core.telling import EventType, events
 from contract import machines
 from contract.commands import AnswerStatus
 from contract.faults import UNKNOWN
@@ -161,10 +162,14 @@ def test_after_the_wait_the_remedy_is_sent() -> None:
     assert scene.phase() is Phase.FIXING
 
 
-def test_a_visit_that_is_ordered_waits_too() -> None:
+def test_a_visit_that_is_ordered_waits_too_and_dispatch_hears_of_it() -> None:
     scene = dispatched()
+    before = scene.case
     pause(scene, 600, 4200)
+    assert events(before, scene.case) == [EventType.TICKET_UPDATED]
+    before = scene.case
     scene.tick(5000)
+    assert events(before, scene.case) == [EventType.TICKET_UPDATED]
     assert scene.case.paused_ns is None
     assert "The wait is over and the clock runs again" in scene.notes()
 

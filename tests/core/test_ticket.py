@@ -123,3 +123,11 @@ def test_a_ticket_tells_the_remaining_life_where_it_is_known() -> None:
     assert "Book a visit before 1970-01-05: a failure is expected about" in made.description
     assert "(between 1970-01-06 and 1970-01-15)" in made.description
     assert codec.decode(codec.encode(made), Ticket) == made
+
+
+def test_a_ticket_says_what_was_promised() -> None:
+    scene = escalated()
+    plan = structs.replace(scene.case.plan, service_level="Level A: running again within 4 h.")
+    made = ticket.build(structs.replace(scene.case, plan=plan), PUMP, ASSET)
+    assert made.service_level == plan.service_level
+    assert plan.service_level in made.description
