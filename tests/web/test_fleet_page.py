@@ -140,6 +140,7 @@ def test_the_language_changes_and_stays(visit_as: Callable[[Role | None], Visit]
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     expect(page.locator(".machine", has_text="水循环试验台")).to_be_visible()
     assert page.evaluate("location.search") == "?site=lab"
+    expect(page.locator("#popup")).to_contain_text("连接丢失")  # shown when the link breaks
     page.get_by_role("link", name="隔离区").click()
     expect(page.get_by_role("heading", name="隔离区")).to_be_visible()
     page.get_by_role("button", name="English").click()
