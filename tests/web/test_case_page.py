@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from cloud.adapters.hook_store import Event
@@ -300,3 +301,17 @@ def test_it_shows_what_was_sent_about_its_ticket(
     expect(page.get_by_text("farfix.ticket.opened")).to_be_visible()
     expect(page.get_by_text("Dispatch <script>")).to_be_visible()
     wait(lambda: hooks.delete(endpoint.id, "test"))
+
+
+def test_its_dialogs_keep_nobody_out(visit: Visit, world: WorldDesk) -> None:
+    case_id = open_case(world, "pump-c9", "setpoint_drift")
+    page = visit.open(f"/cases/{case_id}")
+    for name in ("Reject", "Try a remedy", "The customer asks to wait"):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.wait_for_timeout(400)
+        found = Axe().run(page, context=".q-dialog").response["violations"]
+        bad = [v for v in found if v["impact"] in {"serious", "critical"}]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in bad] == [], name
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)

@@ -86,9 +86,8 @@ class Commands:
 
     def _ask(self, spec: CommandSpec) -> None:
         machine = self._machine
-        with decisions.dialog(self._host) as opened:
-            title = t("{command}: {machine}", command=told(spec.title), machine=machine.title)
-            Text(title, tag="h2", classes="wrap")
+        title = t("{command}: {machine}", command=told(spec.title), machine=machine.title)
+        with decisions.dialog(self._host, title) as opened:
             Text(self._about(spec), "muted wrap")
             value = _field(spec)
             typed = _typed(spec, machine.device)

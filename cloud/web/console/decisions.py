@@ -9,7 +9,7 @@ from nicegui.element import Element
 
 from cloud.core.people import Role
 from cloud.web.console import viewer
-from cloud.web.console.parts import Text, box
+from cloud.web.console.parts import Text, box, set_prop
 from cloud.web.console.tongue import later, t, told
 from cloud.web.ports import Action, Desk
 from cloud.web.schemas import CaseDetail
@@ -89,8 +89,7 @@ def buttons(desk: Desk, case: CaseDetail, host: Element) -> None:
 
 
 def _ask(desk: Desk, case: CaseDetail, choice: Choice, host: Element) -> None:
-    with dialog(host) as opened:
-        Text(f"{told(choice.label)}: {told(case.title)}", tag="h2", classes="wrap")
+    with dialog(host, f"{told(choice.label)}: {told(case.title)}") as opened:
         if choice.action == "approve" and case.steps:
             Text(t("Remedy: {remedy}", remedy=told(case.steps[0].title)), "wrap")
         Text(told(choice.question), "muted")
@@ -107,10 +106,12 @@ def _ask(desk: Desk, case: CaseDetail, choice: Choice, host: Element) -> None:
 
 
 @contextmanager
-def dialog(host: Element) -> Iterator[ui.dialog]:
+def dialog(host: Element, title: str) -> Iterator[ui.dialog]:
     """Open a dialog, as the house shows them, and enter it; it is gone once it is closed."""
     with host, ui.dialog(value=True) as made, ui.card().classes("dialog"):
         made.on("hide", made.delete)
+        set_prop(made, "aria-label", title)
+        Text(title, tag="h2", classes="wrap")
         yield made
 
 

@@ -80,8 +80,7 @@ def _buttons(desk: Desk, case: CaseDetail, host: Element) -> None:
 
 def _ask_pause(desk: Desk, case: CaseDetail, host: Element) -> None:
     promise = case.promise
-    with decisions.dialog(host) as opened:
-        Text(t("Let the clock of the promise stand still"), tag="h2", classes="wrap")
+    with decisions.dialog(host, t("Let the clock of the promise stand still")) as opened:
         Text(
             t(
                 "Only because the customer asked for it. Deadlines move by the service time that "

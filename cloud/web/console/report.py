@@ -40,8 +40,7 @@ def _checklist(desk: Desk, case: CaseDetail) -> list[str]:
 
 
 def _ask(desk: Desk, case: CaseDetail, host: Element) -> None:
-    with decisions.dialog(host) as opened:
-        Text(t("Closing report"), tag="h2")
+    with decisions.dialog(host, t("Closing report")) as opened:
         Text(t("Closes the case. What was found is kept, so that diagnosis gets better."), "muted")
         finding = ui.select(
             {code: told(title) for code, title in case.findings.items()},

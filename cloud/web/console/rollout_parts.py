@@ -118,8 +118,7 @@ def ask(
     The dialog belongs to the host, which must outlive the button that opened it. No reason is
     asked for where ``why_needed`` is None.
     """
-    with dialog(host) as opened:
-        Text(title, tag="h2", classes="wrap")
+    with dialog(host, title) as opened:
         Text(question, "muted wrap")
         why = None if why_needed is None else reason(needed=why_needed)
 

@@ -28,8 +28,8 @@ def button(desk: Desk, case: CaseDetail, host: Element) -> None:
 
 async def _ask(desk: Desk, case: CaseDetail, host: Element) -> None:
     steps = await load(lambda: desk.remedies(case.case_id))
-    with decisions.dialog(host) as opened:
-        Text(t("Try a remedy on {machine}", machine=case.machine_title), tag="h2", classes="wrap")
+    title = t("Try a remedy on {machine}", machine=case.machine_title)
+    with decisions.dialog(host, title) as opened:
         if not steps:
             Text(t("No remedy can be tried now: none is left, or a command is out."), "muted")
             with box("right-row"):
