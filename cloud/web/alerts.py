@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, HTTPException
@@ -35,6 +35,11 @@ EXAMPLE = {
         }
     ],
 }
+SAID = (
+    "Opens a case for the machine that the label `farfix_device`, or else `device`, names; "
+    "the end of the alert ends it. The same again changes nothing. Alerts that cannot be taken "
+    "do not hold up the others: the answer says what became of each."
+)
 
 
 class AlertOutcome(BaseModel):
@@ -63,16 +68,11 @@ def routes(desk: Desk, people: People, doors: Doors, secret_file: Path | None) -
     """
     router = APIRouter(prefix="/api", tags=["alerts"], responses=PROBLEMS | DENIED)
     extra = openapi.body(alert_shape.Shape, EXAMPLE, "Fields that are not named here are ignored.")
-    said = (
-        "Opens a case for the machine that the label `farfix_device`, or else `device`, names; "
-        "the end of the alert ends it. The same again changes nothing. Alerts that cannot be taken "
-        "do not hold up the others: the answer says what became of each."
-    )
 
     @router.post(
         "/alerts",
         summary="Take alerts of Alertmanager or Grafana",
-        description=said,
+        description=SAID,
         openapi_extra=extra,
     )
     async def take(
@@ -80,12 +80,17 @@ def routes(desk: Desk, people: People, doors: Doors, secret_file: Path | None) -
     ) -> AlertsTaken:
         return await _take(desk, people, person.name, body)
 
-    key = read_password(secret_file).encode()
+    _signed(router, desk, people, read_password(secret_file).encode(), extra)
+    return router
 
+
+def _signed(
+    router: APIRouter, desk: Desk, people: People, key: bytes, extra: dict[str, Any]
+) -> None:
     @router.post(
         "/alerts/signed",
         summary="Take alerts that Grafana has signed",
-        description=f"{said} Instead of a token it asks for Grafana's signature: the HMAC-SHA256 "
+        description=f"{SAID} Instead of a token it asks for Grafana's signature: the HMAC-SHA256 "
         "of the body, or of `timestamp:body` where a timestamp is sent, in hex. The key stands in "
         "the gateway's setting `alerts_secret_file`.",
         openapi_extra=extra,
@@ -109,8 +114,6 @@ def routes(desk: Desk, people: People, doors: Doors, secret_file: Path | None) -
             people.refused("", f"signed alerts: {trouble}")
             raise HTTPException(401, trouble)
         return await _take(desk, people, "grafana", body)
-
-    return router
 
 
 def _forged(key: bytes, body: bytes, signature: str, stamp: str) -> str:
