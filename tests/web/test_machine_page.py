@@ -59,7 +59,7 @@ def test_an_engineer_sends_a_command_and_sees_the_answer(visit_as: As, world: Wo
 def test_commands_are_for_engineers(visit_as: As) -> None:
     page = visit_as(Role.OPERATOR).open("/machines/pump-1")
     expect(page.get_by_role("heading", name="Circulation pump 1")).to_be_visible()
-    expect(page.get_by_role("heading", name="Cases")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cases", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Commands")).to_be_hidden()
     expect(page.get_by_role("button", name="Send: Set the suction valve")).to_be_hidden()
 
