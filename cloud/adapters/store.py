@@ -248,9 +248,11 @@ class Store:
         query = _every(OutboxRow).where(db.outbox.c.case_id == case_id)
         return self._all(OutboxRow, query.order_by(db.outbox.c.id))
 
-    def put_asset(self, row: AssetRow) -> None:
-        """Add a machine, or replace what is known about it."""
-        self._put(db.assets, asdict(row))
+    def put_assets(self, rows: list[AssetRow]) -> None:
+        """Add machines, or replace what is known about them, all or none."""
+        with self._writes() as connection:
+            for row in rows:
+                db.put(connection, db.assets, asdict(row))
 
     def asset(self, device: str) -> AssetRow | None:
         """Return one machine."""
@@ -314,10 +316,6 @@ class Store:
     def _one(self, kind: type[R], query: sa.Select[*tuple[Any, ...]]) -> R | None:
         found = self._all(kind, query)
         return found[0] if found else None
-
-    def _put(self, table: sa.Table, values: dict[str, object]) -> None:
-        with self._writes() as connection:
-            db.put(connection, table, values)
 
     def _end(self, key: str, **values: object) -> None:
         with self._writes() as connection:

@@ -82,8 +82,7 @@ def _parts(config: Config) -> Iterator[tuple[Parts, Broker | None]]:
         reshard(config.data_dir / places.WORKERS, workers, lambda d: places.owner(d, workers))
         series = open_reader(config.series, lambda d: places.all_series(config, d), clock)
         stack.callback(series.close)
-        for entry in config.assets:
-            store.put_asset(AssetRow(**entry.model_dump()))
+        store.put_assets([AssetRow(**entry.model_dump()) for entry in config.assets])
         known = machines.library(config.machine_types)
         link, own_broker = _link(config, stack)
         parts = Parts(

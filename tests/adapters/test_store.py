@@ -192,7 +192,7 @@ def test_assets_are_replaced(store: Store) -> None:
     old = AssetRow(device="pump-1", site="north", machine_type="centrifugal_pump", serial="1")
     new = msgspec.structs.replace(old, site="south", title="Feed pump", tier="A")
     for row in (old, AssetRow(device="a", site="s", machine_type="chiller"), new):
-        store.put_asset(row)
+        store.put_assets([row])
     assert [a.device for a in store.assets()] == ["a", "pump-1"]
     assert store.asset("pump-1") == new
     assert store.asset("nobody") is None

@@ -77,7 +77,7 @@ def service(
     )
     config = Config(data_dir=folder, customers=[customer], assets=[asset])
     store = Store(f"sqlite:///{folder / 'cases.db'}")
-    store.put_asset(AssetRow(**asset.model_dump()))
+    store.put_assets([AssetRow(**asset.model_dump())])
     yield Customers(store, config, clock.now_ns, SECRET), store
     store.close()
 

@@ -101,7 +101,7 @@ def centre(folder: Path, speed: float = 1.0) -> Iterator[Centre]:
     clock, store = PlantClock(scale), Store(f"sqlite:///{folder / 'cases.db'}")
     kinds = {f"pump-{i}": "centrifugal_pump" for i in range(1, 4)} | {"chiller-1": "chiller"}
     for device, kind in kinds.items():
-        store.put_asset(AssetRow(device=device, site="north", machine_type=kind))
+        store.put_assets([AssetRow(device=device, site="north", machine_type=kind)])
     parts = Parts(
         config=config,
         timescale=scale,

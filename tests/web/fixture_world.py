@@ -199,15 +199,17 @@ class WorldDesk:
         self.move(row.case_id, VisitUpdated(update), self.now_ns())
 
     def add_machine(self, device: str, machine_type: str, title: str, site: str) -> None:
-        self.store.put_asset(
-            AssetRow(
-                device=device,
-                site=site,
-                machine_type=machine_type,
-                title=title,
-                serial=f"SN-{zlib.crc32(device.encode()) % 9000 + 1000}",
-                address="Hall 3, row B",
-            )
+        self.store.put_assets(
+            [
+                AssetRow(
+                    device=device,
+                    site=site,
+                    machine_type=machine_type,
+                    title=title,
+                    serial=f"SN-{zlib.crc32(device.encode()) % 9000 + 1000}",
+                    address="Hall 3, row B",
+                )
+            ]
         )
 
     def open(self, device: str, fault: str, at_ns: int, mode: Mode | None = None) -> str:

@@ -49,7 +49,7 @@ def customers(desk: WorldDesk, config: Config) -> Customers:
         device="pump-1", site="north", machine_type=asset.machine_type, title=HOSTILE,
         customer="c-1",
     )  # fmt: skip
-    desk.store.put_asset(changed)
+    desk.store.put_assets([changed])
     known = config.model_copy(update={"customers": [Customer(name="c-1", language="zh")]})
     return Customers(desk.store, known, desk.now_ns, TOKEN)
 
