@@ -113,15 +113,7 @@ def detail(
         report=_report(machine, case.report) if case.report else None,
         reportable=reportable(case, now_ns),
         findings=findings(machine),
-        hypotheses=[
-            HypothesisView(
-                fault=h.fault,
-                title=case.title if h.fault == case.fault else fault_title(machine, h.fault),
-                probability=h.probability,
-                evidence=h.evidence,
-            )
-            for h in case.hypotheses
-        ],
+        hypotheses=_hypotheses(case, machine),
         deviations=[deviation(machine, d) for d in case.deviations],
         checks=[sensors.sentence(machine, c) for c in case.checks] if machine else [],
         steps=[
@@ -133,6 +125,18 @@ def detail(
         timeline=[_entry(machine, row) for row in timeline],
         ticket_key=ticket_key,
     )
+
+
+def _hypotheses(case: Case, machine: MachineType | None) -> list[HypothesisView]:
+    return [
+        HypothesisView(
+            fault=h.fault,
+            title=case.title if h.fault == case.fault else fault_title(machine, h.fault),
+            probability=h.probability,
+            evidence=h.evidence,
+        )
+        for h in case.hypotheses
+    ]
 
 
 def _left(case: Case) -> list[Step]:

@@ -1,9 +1,10 @@
-"""The chart of updated machines beside those not updated: ECharts options from numbers. Pure."""
+"""The chart of updated machines beside those not updated: ECharts options from numbers."""
 
 from collections.abc import Sequence
 
 from cloud.web.console import charts
 from cloud.web.console.charts import Area, Mark, Options, Track
+from cloud.web.console.tongue import t
 from cloud.web.rollout_schemas import HealthPointView
 
 UPDATED, CONTROL = charts.LINE, charts.GREY
@@ -15,18 +16,18 @@ def comparison(points: Sequence[HealthPointView], span: Area, marks: list[Mark])
     times_ns = [point.at_ns for point in points]
     updated, control = [p.updated for p in points], [p.control for p in points]
     track = Track(
-        title="Updated, median", times_ns=times_ns, values=updated, color=UPDATED, level=1.0,
-        level_label="alarm level",
+        title=t("Updated, median"), times_ns=times_ns, values=updated, color=UPDATED, level=1.0,
+        level_label=t("alarm level"),
     )  # fmt: skip
     options = charts.chart([track], span, [], marks)
     options["yAxis"][0] |= {"min": 0, "scale": False}
     options["yAxis"][0]["axisLabel"]["showMaxLabel"] = False  # the names of marks stand there
     options["series"][0]["stack"] = "updated"
     options["series"] += [
-        _line("Not updated, median", times_ns, control) | {"stack": "control", "color": CONTROL},
-        _shade("Updated, 9 of 10 below", times_ns, updated, [p.updated_high for p in points])
+        _line(t("Not updated, median"), times_ns, control) | {"stack": "control", "color": CONTROL},
+        _shade(t("Updated, 9 of 10 below"), times_ns, updated, [p.updated_high for p in points])
         | {"stack": "updated", "color": UPDATED},
-        _shade("Not updated, 9 of 10 below", times_ns, control, [p.control_high for p in points])
+        _shade(t("Not updated, 9 of 10 below"), times_ns, control, [p.control_high for p in points])
         | {"stack": "control", "color": CONTROL},
     ]
     return options
