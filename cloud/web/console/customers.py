@@ -3,11 +3,10 @@
 from nicegui import ui
 
 from cloud.core.people import Role
-from cloud.web import words
 from cloud.web.console.decisions import attempt
 from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty, link, pill
-from cloud.web.console.tongue import t
+from cloud.web.console.tongue import t, utc
 from cloud.web.console.viewer import allowed, person
 from cloud.web.customer_ports import Customers, CustomerView, Rating, Told
 from cloud.web.faces import Faces
@@ -104,7 +103,7 @@ def _ratings(rated: list[Rating]) -> None:
                 shown = Text(stars, tag="span")
                 shown.props["role"], shown.props["aria-label"] = "img", f"{rating.stars} / 5"
                 link(rating.case_id, f"/cases/{rating.case_id}")
-                Text(f"{rating.customer} · {words.utc(rating.at_ns)}", "muted small", tag="span")
+                Text(f"{rating.customer} · {utc(rating.at_ns)}", "muted small", tag="span")
             if rating.text:
                 Text(rating.text, "wrap")
 
@@ -119,8 +118,8 @@ def _messages(told: list[Told]) -> None:
                 pill(*STATE[one.state], STATE_TEXT[one.state]())
             with box("row small muted"):
                 link(one.case_id, f"/cases/{one.case_id}")
-                Text(f"{one.customer} · {words.utc(one.at_ns)}", tag="span")
+                Text(f"{one.customer} · {utc(one.at_ns)}", tag="span")
                 if one.state == "waiting" and one.due_ns > one.at_ns:
-                    Text(t("not before {when}", when=words.utc(one.due_ns)), tag="span")
+                    Text(t("not before {when}", when=utc(one.due_ns)), tag="span")
             if one.error:
                 Text(one.error, "small wrap tone-bad")

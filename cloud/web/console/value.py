@@ -212,7 +212,7 @@ def _row(entry: Entry) -> None:
     unit = " h" if "downtime_avoided" in (entry.kind, entry.reverses.rpartition("/")[2]) else ""
     Text(f"{_figure(entry.count)}{unit}", "right nowrap", tag="td")
     Text(_amount(entry), "right", tag="td").style("white-space: nowrap")
-    with box(tag="td"):
+    with box(tag="td").style("min-width: 170px"):
         link(entry.case_id, f"/cases/{quote(entry.case_id)}", "link wrap")
         Text(f"{entry.device}, {entry.site}", "muted small wrap")
     with box(tag="td"):
