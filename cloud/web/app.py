@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nicegui
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse
 from nicegui import ui
@@ -89,6 +90,8 @@ def create_app(faces: Faces, token: str, config: Config) -> FastAPI:
         return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "no-cache"})
 
     console.install(faces)
+    # Pages ask over their socket; Quasar's bar for other requests has no name for screen readers.
+    nicegui.app.config.quasar_config["loadingBar"]["skipHijack"] = True
     ui.run_with(
         app, title="Farfix", favicon=console.FAVICON, dark=None, tailwind=False,
         show_welcome_message=False, reconnect_timeout=10.0,

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPORT_EVERY = 64
+LOST_S = 20.0
+"""So long nothing comes although messages are missing: at QoS 0 a broker may drop what piles up."""
 DRAIN_EVERY_S = 0.005
 """The floor lets messages pile up, or it would pay for being woken by each of them."""
 
@@ -95,6 +97,7 @@ def ready() -> None:
 def floor(job: Job) -> None:
     """Drain the socket; how many messages that was is told by the bytes."""
     link = socket.create_connection(("127.0.0.1", job.port))
+    link.settimeout(LOST_S)
     fields = [b"floor", job.username.encode(), job.password.encode()]
     body = b"\0\4MQTT\4\xc2\0\0" + b"".join(len(f).to_bytes(2) + f for f in fields)
     link.sendall(bytes([0x10, len(body)]) + body)

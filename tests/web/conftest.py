@@ -12,6 +12,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
+from cloud.adapters import database
+from cloud.adapters.value_store import ledger
 from cloud.config import Config
 from cloud.core.people import Role
 from cloud.service.customers import Customers
@@ -100,8 +102,25 @@ async def api_as(
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDesk]:
     """The lively world, for the browser."""
     made = fixture_world.build(tmp_path_factory.mktemp("world"), speed=40.0)
+    LIVELY.append(made)
     yield made
+    LIVELY.remove(made)
     made.close()
+
+
+LIVELY: list[WorldDesk] = []
+"""The lively world, once it is made."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Take what a file of tests adds to the lively world out of it again: machines and value."""
+    yield
+    own = [device for device, *_ in fixture_world.FLEET]
+    for made in LIVELY:
+        with database.transaction(made.store.engine, writes=True) as connection:
+            connection.execute(database.assets.delete().where(~database.assets.c.device.in_(own)))
+            connection.execute(ledger.delete())
 
 
 @pytest.fixture(scope="session")

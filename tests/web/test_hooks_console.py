@@ -69,6 +69,7 @@ def test_an_endpoint_is_made_and_its_secret_shown_once(visit: Visit, receiver: R
     text = secret.inner_text()
     page.get_by_role("button", name="Done").click()
     expect(page.get_by_role("heading", name="Dispatch")).to_be_visible()
+    expect(page.locator(".token")).to_have_count(0)  # the dialog fades out
     assert text not in page.content()
     page.get_by_role("button", name="New secret: Dispatch").click()
     page.get_by_role("button", name="Make a new one").click()

@@ -126,7 +126,7 @@ def test_more_browsers_read_the_fleet_no_more_often(browser: Browser, gateway: G
             page = context.new_page()
             page.goto(gateway.address)
             expect(page.locator(".machine").first).to_be_visible()
-        time.sleep(3)
+        time.sleep(2)
         before = cpu_s(gateway.pid)
         time.sleep(WATCHED_S)
         spent.append((cpu_s(gateway.pid) - before) / WATCHED_S)
