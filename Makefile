@@ -12,7 +12,7 @@ export PYTHONSAFEPATH := 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Most tests wait for something: two at a time take little more than half the time.
-JOBS ?= -n 2 --dist loadfile
+JOBS ?= -n 3 --dist loadfile
 
 .PHONY: help setup demo test check fix docs dashboards bench pictures bench-models secrets constraints clean
 
