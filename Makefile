@@ -11,7 +11,7 @@ export PYTHONSAFEPATH := 1
 # The detector's matrices are small: BLAS threads would only wait for each other.
 export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Most tests wait for something: two at a time take little more than half the time.
+# Most tests wait for something: three at a time keep two processors busy.
 JOBS ?= -n 3 --dist loadfile
 
 .PHONY: help setup demo test check fix docs dashboards bench pictures bench-models secrets constraints clean
