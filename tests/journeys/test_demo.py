@@ -27,7 +27,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
     try:
         natures = [Nature.REMOTE, Nature.ON_SITE, Nature.SELF]
         with Screen(live=False) as screen:
-            yield run(Options(minutes=2, machines=3, seed=3, natures=natures), screen)
+            yield run(Options(minutes=3, machines=3, seed=3, natures=natures), screen)
     finally:
         os.chdir(before)
 
