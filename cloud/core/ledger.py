@@ -163,11 +163,17 @@ def _withdrawn(case: Case, tier: str, prices: Prices) -> Entry:
     return _entry(case, tier, prices, EntryKind.VISIT_WITHDRAWN, said, count=0.0, amount=0.0)
 
 
+def first_time_fix(case: Case) -> bool:
+    """Tell whether the first visit of a case found a fault and repaired it."""
+    report = case.report
+    if report is None or case.tickets > 1:
+        return False
+    return report.resolved and report.finding != Finding.NO_FAULT_FOUND
+
+
 def _first_time_fix(case: Case, tier: str, prices: Prices) -> Entry | None:
     report = case.report
-    if report is None or not report.resolved or report.finding == Finding.NO_FAULT_FOUND:
-        return None
-    if case.tickets > 1:
+    if report is None or not first_time_fix(case):
         return None
     said = f"The first visit repaired it: {report.finding.replace('_', ' ')}."
     return _entry(case, tier, prices, EntryKind.FIRST_TIME_FIX, said)

@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from cloud.core import levels
+from cloud.core import ledger, levels
 from cloud.core.evidence import NS
 from cloud.core.states import Case, Phase
-from contract.tickets import Finding, VisitState
+from contract.tickets import VisitState
 
 NONE = "none"
 """What a tag says where there is nothing to say: every point has all its tags."""
@@ -225,11 +225,9 @@ def _remote_fix(case: Case) -> float | None:
 
 
 def _first_time_fix(case: Case) -> float | None:
-    report = case.report
-    if case.phase is not Phase.CLOSED or report is None:
+    if case.phase is not Phase.CLOSED or case.report is None:
         return None
-    found = report.finding != Finding.NO_FAULT_FOUND
-    return float(report.resolved and found and case.tickets <= 1)
+    return float(ledger.first_time_fix(case))
 
 
 def _number(answer: bool | None) -> float | None:  # noqa: FBT001 (an answer, not an option)
