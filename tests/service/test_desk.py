@@ -1,7 +1,6 @@
 """The desk over a real store: what is decided is saved, and comes back after a restart."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,21 +43,30 @@ NOTHING_SEEN = Windows(
     updating=lambda _: "",
     troubles=list,
 )
-SPEED = 600.0
-"""A plant minute takes a tenth of a second here."""
+BEGIN_NS = 1_795_330_800 * 10**9
+
+
+class Clock(PlantClock):
+    """Plant time that tests move, so that a machine that stalls changes nothing."""
+
+    def __init__(self, ns: int) -> None:
+        super().__init__()
+        self.ns = ns
+
+    def now_ns(self) -> int:
+        self.ns += 10**6  # no two looks see the same instant
+        return self.ns
 
 
 @contextmanager
 def parts(folder: Path, mode: Mode | None = Mode.AUTO, **config: object) -> Iterator[Parts]:
-    origin = folder / "origin"
-    if not origin.exists():
-        origin.write_text(str(time.time_ns()))  # noqa: TID251 - where plant time begins
-    scale = Timescale(SPEED, int(origin.read_text()))
-    clock, known = PlantClock(scale), machines.library()
+    stopped = folder / "clock"
+    clock = Clock(int(stopped.read_text()) if stopped.exists() else BEGIN_NS)
+    known = machines.library()
     asset = AssetRow(device=DEVICE, site="north", machine_type="centrifugal_pump", serial="S1")
     made = Parts(
         config=Config.model_validate({"mode_override": mode, **config}),
-        timescale=scale,
+        timescale=Timescale(),
         clock=clock,
         store=Store(f"sqlite:///{folder / 'cases.db'}"),
         series=SqliteSeries(folder / "telemetry.db", 30, clock.now_ns),
@@ -67,6 +75,7 @@ def parts(folder: Path, mode: Mode | None = Mode.AUTO, **config: object) -> Iter
         machines=known,
     )
     yield made
+    stopped.write_text(str(clock.ns))
     for part in (made.store, made.series):
         part.close()
 
@@ -103,12 +112,13 @@ def shown(desk: Desk, *, healthy: bool) -> None:
 
 def pass_minutes(desk: Desk, minutes: float, *, healthy: bool | None = None) -> None:
     """Let plant time pass, with evidence every ten plant seconds where there is any."""
-    end_ns = desk.now_ns() + int(minutes * 60e9)
-    while desk.now_ns() < end_ns:
+    clock = desk._parts.clock
+    assert isinstance(clock, Clock)
+    for _ in range(round(minutes * 6)):
         if healthy is not None:
             shown(desk, healthy=healthy)
         desk.tick([])
-        time.sleep(10 / SPEED)
+        clock.ns += 10 * 10**9
 
 
 def phase(made: Parts) -> str:
@@ -217,7 +227,7 @@ def test_a_silent_machine_gets_a_case_and_clears_it_by_speaking(tmp_path: Path) 
         desk = desk_of(made)
         desk.tick([DEVICE])
         assert made.store.cases()[0].phase == Phase.OBSERVING
-        pass_minutes(desk, 10, healthy=True)  # three would do where nothing ever stalls
+        pass_minutes(desk, 4, healthy=True)
         assert phase(made) == Phase.SELF_CLEARED
 
 
