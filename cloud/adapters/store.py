@@ -5,6 +5,7 @@ transaction and is durable when it returns. Methods are synchronous and may be c
 thread. All of them raise `Unreachable` when the database does not answer.
 """
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -247,6 +248,13 @@ class Store:
         """Return all effects of a case, in the order in which they were decided."""
         query = _every(OutboxRow).where(db.outbox.c.case_id == case_id)
         return self._all(OutboxRow, query.order_by(db.outbox.c.id))
+
+    def told(self, case_ids: Collection[str]) -> list[bytes]:
+        """Return what others were told of some cases, in the order in which it was decided."""
+        box = db.outbox.c
+        query = sa.select(box.payload).where(box.case_id.in_(case_ids), box.kind == "tell")
+        with self._reads() as connection:
+            return list(connection.execute(query.order_by(box.id)).scalars())
 
     def put_assets(self, rows: list[AssetRow]) -> None:
         """Add machines, or replace what is known about them, all or none."""

@@ -1,5 +1,6 @@
 """What other systems are told: it follows from a case before and after one step."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -43,6 +44,12 @@ class Telling(Struct, frozen=True, kw_only=True):
     at_ns: int
     data: msgspec.Raw
     """`contract.tickets.TicketNews` about tickets, `contract.faults.Fault` about cases."""
+
+
+def about_tickets(told: Iterable[bytes]) -> list[Telling]:
+    """Return the events about tickets among encoded ones, in their order."""
+    found = (msgspec.json.decode(event, type=Telling) for event in told)
+    return [event for event in found if event.type in ABOUT_TICKETS]
 
 
 def events(before: Case | None, after: Case) -> list[EventType]:

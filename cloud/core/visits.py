@@ -253,6 +253,11 @@ def refusal(case: Case, key: str, word: VisitUpdate) -> str:
     return ""
 
 
+def case_of(key: str) -> str:
+    """Return the case of a ticket: further visits of it have ``~2`` and so on behind."""
+    return key.partition("~")[0]
+
+
 def number(key: str) -> int:
     """Return which ticket of its case a key is, from 1; 0: it is no key."""
     _, again, text = key.partition("~")

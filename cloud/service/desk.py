@@ -323,7 +323,7 @@ class Desk:
         Raises:
             Refused: there is no such ticket, its case is over, or its visit is.
         """
-        case_id = key.partition("~")[0]
+        case_id = visits.case_of(key)
         row = self.store.case(case_id)
         case = next((c for c in self._cases.open.values() if c.case_id == case_id), None)
         if row is None or (case is None and row.open):

@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-import msgspec
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 
 from cloud.core.people import Person, Role
 from cloud.core.states import Phase
-from cloud.web import problems
+from cloud.web import case_views, openapi, problems
 from cloud.web.guard import BY_MAX, Doors, RequestBody, decides
 from cloud.web.ports import Action, Desk
 from cloud.web.schemas import (
@@ -37,6 +36,12 @@ CaseId = Annotated[str, Path(max_length=80)]
 PROBLEMS: Responses = {
     status: {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
     for status in (404, 422, 503)
+}
+EXAMPLE_REPORT = {
+    "finding": "no_fault_found",
+    "notes": "Filter was clean.",
+    "technician": "J. Doe",
+    "checklist": [{"question": "Leaks?", "answer": "none"}],
 }
 DENIED: Responses = {
     status: {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
@@ -199,16 +204,14 @@ def _case_writes(router: APIRouter, desk: Desk, views: Views, doors: Doors) -> N
         tags=["tickets"],
         summary="Hand in the technician's closing report",
         description="Closes the case; the finding is kept as a label for learning.",
-        openapi_extra={"requestBody": _report_body()},
+        openapi_extra=openapi.body(ClosingReport, EXAMPLE_REPORT),
         dependencies=[Depends(operator)],
         responses=DENIED,
     )
     async def report(case_id: CaseId, body: RequestBody) -> CaseDetail:
         case = await asyncio.to_thread(_case, views, case_id)
         closing = codec.decode(body, ClosingReport)
-        if closing.finding not in case.findings:
-            known = ", ".join(case.findings)
-            raise Malformed(f"finding {closing.finding!r} is not known for this machine: {known}")
+        case_views.check_finding(closing, case.findings)
         await desk.report(case_id, closing)
         return await asyncio.to_thread(_case, views, case_id)
 
@@ -275,20 +278,3 @@ def _decide(
         return await asyncio.to_thread(_case, views, case_id)
 
     return decide
-
-
-def _report_body() -> dict[str, object]:
-    """Return the closing report's schema, which msgspec owns, in OpenAPI's words."""
-    (schema,), parts = msgspec.json.schema_components(
-        [ClosingReport], ref_template="#/components/schemas/{name}"
-    )
-    example = {"finding": "no_fault_found", "notes": "Filter was clean.", "technician": "J. Doe"}
-    inline = dict(parts["ClosingReport"])
-    properties = dict(inline["properties"])
-    properties["parts_used"] = {"type": "array", "items": parts["Part"]}
-    inline["properties"] = properties
-    del schema
-    return {
-        "required": True,
-        "content": {"application/json": {"schema": inline, "example": example}},
-    }

@@ -1,5 +1,7 @@
 """A stored case as people read it. Pure, apart from decoding."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from cloud.adapters.store import CaseRow, TimelineRow
@@ -33,7 +35,7 @@ from cloud.web.schemas import (
     TimelineEntry,
     VisitView,
 )
-from contract.errors import Refused
+from contract.errors import Malformed, Refused
 from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, UNKNOWN, Deviation
 from contract.machines import MachineType
 from contract.tickets import ClosingReport, Finding
@@ -169,6 +171,18 @@ def findings(machine: MachineType | None) -> dict[str, str]:
     """Return what a closing report may say, by code: the type's faults, then the general ones."""
     known = {fault.code: fault.title for fault in machine.faults} if machine else {}
     return known | {str(code): title for code, title in words.FINDING.items()}
+
+
+def check_finding(report: ClosingReport, known: Mapping[str, str]) -> None:
+    """Refuse a report whose finding is none of those that `findings` gives.
+
+    Raises:
+        Malformed: so it is.
+    """
+    if report.finding not in known:
+        raise Malformed(
+            f"finding {report.finding!r} is not known for this machine: {', '.join(known)}"
+        )
 
 
 def fault_title(machine: MachineType | None, code: str) -> str:

@@ -17,12 +17,12 @@ from pydantic import BaseModel, Field
 
 from cloud.adapters import photo
 from cloud.adapters.photo_store import PER_TICKET_MAX, PhotoRow
+from cloud.core import telling, visits
 from cloud.core.people import Person, Role
 from cloud.core.states import Phase
-from cloud.core.telling import Telling
 from cloud.core.wording import moment
 from cloud.web import case_views, openapi, uploads
-from cloud.web.api import DENIED, MAX_NS, PROBLEMS, CaseId, Responses
+from cloud.web.api import DENIED, EXAMPLE_REPORT, MAX_NS, PROBLEMS, CaseId, Responses
 from cloud.web.guard import Doors, RequestBody
 from cloud.web.people_ports import People
 from cloud.web.ports import Desk
@@ -47,12 +47,6 @@ EXAMPLE_VISIT = {
     "at_ns": 1795377600000000000,
     "expected_ns": 1795420800000000000,
     "technician": "J. Doe",
-}
-EXAMPLE_REPORT = {
-    "finding": "no_fault_found",
-    "notes": "Filter was clean.",
-    "technician": "J. Doe",
-    "checklist": [{"question": "Leaks?", "answer": "none"}],
 }
 
 
@@ -105,8 +99,7 @@ def _reads(router: APIRouter, desk: Desk, doors: Doors) -> None:
         if state == "open":
             found = _open(desk)
         else:
-            rows = desk.store.tickets(limit, before_ns)
-            found = [told for row in rows if (told := news(desk, row.key)) is not None]
+            found = _news(desk, [row.key for row in desk.store.tickets(limit, before_ns)])
         return _json(found)
 
     @router.get(
@@ -194,7 +187,7 @@ def _reports(router: APIRouter, desk: Desk, people: People, doors: Doors) -> Non
 
 async def _report(desk: Desk, key: str, closing: ClosingReport) -> None:
     try:
-        await desk.report(case_of(key), closing)
+        await desk.report(visits.case_of(key), closing)
     except Refused:  # perhaps because the same report has just come twice
         if (await asyncio.to_thread(_known, desk, key)).report != closing:
             raise
@@ -212,15 +205,12 @@ def _fits(desk: Desk, before: TicketNews, closing: ClosingReport) -> None:
         raise Refused(f"ticket {key} was closed with another report; what was found stays")
     if before.state is not TicketState.OPEN:
         raise Refused(f"ticket {key} is {before.state.value}: {before.detail}")
-    row = desk.store.case(case_of(key))
+    row = desk.store.case(visits.case_of(key))
     case = case_views.decode(row) if row is not None else None
     if case is None or case.visit is None or case.visit.key != key:
         raise Refused(f"ticket {key} is not the case's latest: report under that one")
     machine = desk.machines.get(before.ticket.asset.machine_type)
-    findings = case_views.findings(machine)
-    if closing.finding not in findings:
-        known = ", ".join(findings)
-        raise Malformed(f"finding {closing.finding!r} is not known for this machine: {known}")
+    case_views.check_finding(closing, case_views.findings(machine))
     photos = desk.store.photos.names(key)
     missing = [name for name in closing.photos if name not in photos]
     if missing:
@@ -331,36 +321,28 @@ def _picture(row: PhotoRow) -> Response:
     return Response(row.data, media_type="image/jpeg", headers=headers)
 
 
-def case_of(key: str) -> str:
-    """Return the case of a ticket: further visits of it have ``~2`` and so on behind."""
-    return key.partition("~")[0]
-
-
-def news(desk: Desk, key: str) -> TicketNews | None:
-    """Return what was last told about a ticket; None: there is no such ticket."""
-    for row in reversed(desk.store.outbox(case_of(key))):
-        if row.kind == "tell":
-            told = msgspec.json.decode(row.payload, type=Telling)
-            if told.subject == key and told.type.startswith("farfix.ticket."):
-                return msgspec.json.decode(told.data, type=TicketNews)
-    return None
+def _news(desk: Desk, keys: list[str]) -> list[TicketNews]:
+    """Return what was last told about tickets, in their order; without those that are none."""
+    told = desk.store.told({visits.case_of(key) for key in keys})
+    last = {event.subject: event for event in telling.about_tickets(told)}
+    return [msgspec.json.decode(last[key].data, type=TicketNews) for key in keys if key in last]
 
 
 def _known(desk: Desk, key: str) -> TicketNews:
-    found = news(desk, key)
-    if found is None:
+    found = _news(desk, [key])
+    if not found:
         raise HTTPException(
             404, f"There is no ticket {key!r}. GET /api/dispatch/tickets lists the open ones."
         )
-    return found
+    return found[0]
 
 
 def _open(desk: Desk) -> list[TicketNews]:
     """Return the open tickets, the latest first: at most one for each machine."""
     rows = [row for row in desk.store.open_cases() if row.phase == Phase.DISPATCHED]
-    visits = [case_views.decode(row).visit for row in rows]
-    found = [news(desk, visit.key) for visit in visits if visit is not None]
-    still = [told for told in found if told is not None and told.state is TicketState.OPEN]
+    ordered = [case_views.decode(row).visit for row in rows]
+    found = _news(desk, [visit.key for visit in ordered if visit is not None])
+    still = [told for told in found if told.state is TicketState.OPEN]
     return sorted(still, key=lambda told: -told.ticket.opened_ns)
 
 

@@ -3,6 +3,7 @@
 import re
 
 from cloud.adapters.store import CaseRow, Store, TicketRow
+from cloud.core import visits
 from cloud.core.delivery import DeliveryState
 from cloud.core.states import Case, Phase
 from cloud.core.wording import foreseen
@@ -25,7 +26,7 @@ def brief(row: TicketRow, found: CaseRow | None, now_ns: int) -> TicketBrief:
     stands = state(case, row.key)
     return TicketBrief(
         key=ticket.key,
-        case_id=case_of(ticket.key),
+        case_id=visits.case_of(ticket.key),
         title=ticket.title,
         state=stands,
         late=stands is TicketState.OPEN and ticket.due_ns < now_ns,
@@ -53,7 +54,7 @@ def detail(store: Store, row: TicketRow, machine: MachineType | None, now_ns: in
     """Return a ticket as the technician needs it."""
     ticket = codec.decode(row.body, Ticket)
     return TicketDetail(
-        **dict(brief(row, store.case(case_of(row.key)), now_ns)),
+        **dict(brief(row, store.case(visits.case_of(row.key)), now_ns)),
         delivery=delivery(store, row.key),
         machine_type_title=machine.title if machine else ticket.asset.machine_type,
         serial=ticket.asset.serial,
@@ -73,11 +74,6 @@ def detail(store: Store, row: TicketRow, machine: MachineType | None, now_ns: in
             if i == 0 or h.probability >= LIKELY
         ],
     )
-
-
-def case_of(key: str) -> str:
-    """Return the case of a ticket's key."""
-    return key.split("~", maxsplit=1)[0]
 
 
 def state(case: Case | None, key: str) -> TicketState:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from cloud.adapters.store import CaseRow
+from cloud.core import visits
 from cloud.core.asset import AssetRow
 from cloud.core.states import Case, Phase
 from cloud.core.wording import foreseen
@@ -145,7 +146,7 @@ class Views:
     def tickets(self) -> list[TicketBrief]:
         """Return tickets, the latest first, at most 200."""
         rows, now_ns = self._desk.store.tickets(200), self._desk.now_ns()
-        ids = {row.key: ticket_views.case_of(row.key) for row in rows}
+        ids = {row.key: visits.case_of(row.key) for row in rows}
         cases = self._desk.store.cases_of(list(ids.values()))
         return [ticket_views.brief(row, cases.get(ids[row.key]), now_ns) for row in rows]
 

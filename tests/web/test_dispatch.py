@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from sqlalchemy import event
 
+from cloud.core import visits
 from cloud.core.people import Role
 from cloud.core.states import Phase
-from cloud.web import dispatch
 from cloud.web.ports import Alert
 from contract.faults import Severity
 from contract.tickets import Finding, TicketNews, TicketState, VisitState
@@ -67,12 +68,30 @@ async def test_a_good_day_from_order_to_report(made: Centre, api: Client) -> Non
         assert (told.visit, told.state) == (VisitState(state), TicketState.OPEN)
     closed = news(await put_report(api, key, finding="bearing_wear", notes="Bearing was dry."))
     assert (closed.state, closed.report is not None) == (TicketState.CLOSED, True)
-    assert closed.url.endswith(f"/cases/{dispatch.case_of(key)}")
-    assert made.case(dispatch.case_of(key)).phase is Phase.CLOSED
+    assert closed.url.endswith(f"/cases/{visits.case_of(key)}")
+    assert made.case(visits.case_of(key)).phase is Phase.CLOSED
     assert (await api.get("/api/dispatch/tickets")).json() == []
     made.perform()
     (last,) = (await api.get("/api/dispatch/tickets", params={"state": "all"})).json()
     assert (last["ticket"]["key"], last["state"]) == (key, "closed")
+
+
+async def test_a_list_asks_the_database_as_often_for_many_tickets_as_for_one(
+    made: Centre, api: Client
+) -> None:
+    asked: list[str] = []
+    event.listen(
+        made.parts.store.engine, "before_cursor_execute", lambda *a: asked.append(str(a[2]))
+    )
+    counts = []
+    for device in ("pump-1", "pump-2", "pump-3"):
+        await made.ticket(device)
+        made.perform()
+        for state in ("open", "all"):
+            asked.clear()
+            told = (await api.get("/api/dispatch/tickets", params={"state": state})).json()
+            counts.append((state, len(told), len([a for a in asked if "outbox" in a])))
+    assert counts == [(s, n, 1) for n in (1, 2, 3) for s in ("open", "all")]
 
 
 async def test_updates_may_come_twice_and_in_any_order(made: Centre, api: Client) -> None:
@@ -81,7 +100,7 @@ async def test_updates_may_come_twice_and_in_any_order(made: Centre, api: Client
     left = update(made, "b", "on_the_way", ago_s=10)
     for said in (left, booked, left, booked):
         assert news(await put_visit(api, key, said)).visit is VisitState.ON_THE_WAY
-    lines = [line.text for line in made.parts.store.timeline(dispatch.case_of(key))]
+    lines = [line.text for line in made.parts.store.timeline(visits.case_of(key))]
     assert sum("on the way" in line.lower() for line in lines) == 1
 
 
@@ -139,7 +158,7 @@ async def test_impossible_words_are_refused_with_our_time_and_noted(
     ]
     for said, words in wrong:
         assert words in problem(await put_visit(api, key, said), 422), said
-    assert made.case(dispatch.case_of(key)).visit.state is VisitState.ORDERED  # type: ignore[union-attr]
+    assert made.case(visits.case_of(key)).visit.state is VisitState.ORDERED  # type: ignore[union-attr]
     assert any("dispatch-system refused" in line and "own" in line for line in made.audit())
 
 
@@ -173,7 +192,7 @@ async def test_forged_calls_change_nothing(made: Centre, role: Role | None) -> N
             stranger.headers["Authorization"] = "Bearer ffx_guess"
             calls.append(await put_report(stranger, key, finding="other"))
     assert {answer.status_code for answer in calls} == {401 if role is None else 403}
-    case = made.case(dispatch.case_of(key))
+    case = made.case(visits.case_of(key))
     assert (case.phase, case.visit.state) == (Phase.DISPATCHED, VisitState.ORDERED)  # type: ignore[union-attr]
     assert any(" refused " in line for line in made.audit())
 
@@ -187,7 +206,7 @@ async def test_the_same_report_again_is_fine_and_another_is_refused(
     assert news(await put_report(api, key, **report)) == first
     said = problem(await put_report(api, key, **report | {"finding": "other"}), 409)
     assert "closed with another report" in said
-    labels = [r for r in made.parts.store.outbox(dispatch.case_of(key)) if r.kind == "label"]
+    labels = [r for r in made.parts.store.outbox(visits.case_of(key)) if r.kind == "label"]
     assert len(labels) == 1
 
 
@@ -199,7 +218,7 @@ async def test_what_is_not_known_is_named(made: Centre, api: Client) -> None:
     assert "no_fault_found" in said
     said = problem(await put_report(api, key, finding="other", photos=["none.jpg"]), 422)
     assert "'none.jpg' was not uploaded" in said
-    assert made.case(dispatch.case_of(key)).phase is Phase.DISPATCHED
+    assert made.case(visits.case_of(key)).phase is Phase.DISPATCHED
 
 
 async def test_hostile_words_of_a_report_are_kept_as_words(made: Centre, api: Client) -> None:
@@ -211,7 +230,7 @@ async def test_hostile_words_of_a_report_are_kept_as_words(made: Centre, api: Cl
     ))  # fmt: skip
     assert closed.report is not None
     assert closed.report.notes == HOSTILE
-    assert made.case(dispatch.case_of(key)).report == closed.report
+    assert made.case(visits.case_of(key)).report == closed.report
 
 
 async def test_a_cancelled_visit_is_ordered_again_under_another_key(
@@ -219,7 +238,7 @@ async def test_a_cancelled_visit_is_ordered_again_under_another_key(
 ) -> None:
     key = await made.ticket("pump-1")
     await put_visit(api, key, update(made, "a", "cancelled"))
-    case_id = dispatch.case_of(key)
+    case_id = visits.case_of(key)
     await made.desk.decide(case_id, "escalate", "J. Doe", "we need somebody")
     (second,) = (await api.get("/api/dispatch/tickets")).json()
     assert second["ticket"]["key"] == f"{case_id}~2"
@@ -233,7 +252,7 @@ async def test_what_technicians_found_shows_in_the_next_diagnosis_of_that_kind(
     made: Centre, api: Client, finding: str
 ) -> None:
     key = await made.ticket("pump-1", STRANGE)
-    before = {h.fault: h.probability for h in made.case(dispatch.case_of(key)).hypotheses}
+    before = {h.fault: h.probability for h in made.case(visits.case_of(key)).hypotheses}
     await put_report(api, key, finding=finding)
     made.perform()
     after = made.alarm("pump-2", STRANGE).hypotheses

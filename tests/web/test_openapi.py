@@ -347,6 +347,14 @@ def _examples(requests: Strategy, label: str) -> list[Asked]:
     return found
 
 
+def test_every_reference_leads_to_something(world: World) -> None:
+    document = world.app.openapi()
+    references = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(document)))
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references
+    assert references <= known, references - known
+
+
 def test_every_call_that_needs_a_role_is_closed_to_all_others(world: World) -> None:
     client = TestClient(world.app, raise_server_exceptions=False)
     calls = 0
