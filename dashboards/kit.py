@@ -23,10 +23,10 @@ from grafana_foundation_sdk.models.common import (
 )
 from grafana_foundation_sdk.models.common import BigValueTextMode as TextMode
 
-from cloud.core.measured import STATUS
+from cloud.core.measured import MEASUREMENTS, STATUS
 
 SOURCE_UID = "farfix-telemetry"
-SOURCE = model.DataSourceRef(type_val="influxdb", uid=SOURCE_UID)
+FIGURES_UID = "farfix-service"
 CONSOLE_URL = "https://localhost:8080"
 """Where people reach the console; the constant ``console`` of every dashboard."""
 AT_SITE = '"site" =~ /^$site$/ AND $timeFilter'
@@ -36,6 +36,12 @@ WIDTH = 24
 
 Extra = Mapping[str, str]
 Panel = stat.Panel | table.Panel | timeseries.Panel
+
+
+def source_of(query: str) -> model.DataSourceRef:
+    """Return the data source of what a query reads: telemetry, or what is kept for good."""
+    kept = any(f'FROM "{name}"' in query for name, spec in MEASUREMENTS.items() if spec.for_good)
+    return model.DataSourceRef(type_val="influxdb", uid=FIGURES_UID if kept else SOURCE_UID)
 
 
 class InfluxQL(Dataquery):
@@ -51,7 +57,7 @@ class InfluxQL(Dataquery):
             "rawQuery": True,
             "query": self.query,
             "resultFormat": self.form,
-            "datasource": {"type": "influxdb", "uid": SOURCE_UID},
+            "datasource": source_of(self.query).to_json(),
         }
         return told | ({"alias": self.alias} if self.alias else {})
 
@@ -147,7 +153,7 @@ def number(  # noqa: PLR0917 - what it is, then where it is, as everywhere here
 ) -> stat.Panel:
     """Return one big number."""
     made = stat.Panel().title(title).description(about).unit(unit).grid_pos(grid)
-    made = made.datasource(SOURCE).with_target(_Target(InfluxQL(query, "A")))
+    made = made.datasource(source_of(query)).with_target(_Target(InfluxQL(query, "A")))
     made = made.color_mode(BigValueColorMode.VALUE).graph_mode(BigValueGraphMode.NONE)
     made = made.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
     return made.thresholds(thresholds or steps((None, BLUE)))
@@ -157,7 +163,7 @@ def tiles(title: str, about: str, query: str, grid: model.GridPos, url: str) -> 
     """Return one coloured tile for each machine."""
     target = InfluxQL(query, "A", alias="$tag_device")
     made = stat.Panel().title(title).description(about).unit("short").grid_pos(grid)
-    made = made.datasource(SOURCE).with_target(_Target(target)).mappings(status_words())
+    made = made.datasource(source_of(query)).with_target(_Target(target)).mappings(status_words())
     made = made.color_mode(BigValueColorMode.BACKGROUND).graph_mode(BigValueGraphMode.NONE)
     made = made.text_mode(TextMode.VALUE_AND_NAME)
     made = made.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
@@ -175,7 +181,7 @@ def lines(
 ) -> timeseries.Panel:
     """Return curves, or bars; each query comes with the name of its series."""
     made = timeseries.Panel().title(title).description(about).unit(unit).grid_pos(grid)
-    made = made.datasource(SOURCE)
+    made = made.datasource(source_of(queries[0][0]))
     for ref, (query, alias) in zip("ABCDEFGH", queries, strict=False):
         made = made.with_target(_Target(InfluxQL(query, ref, alias)))
     if bars:
@@ -202,7 +208,7 @@ def rows(  # noqa: PLR0917 - what it is, then where it is
         links: addresses behind columns, by name; ``${__value.raw}`` is the cell.
     """
     target = InfluxQL(query, "A", form="table")
-    made = table.Panel().title(title).description(about).grid_pos(grid).datasource(SOURCE)
+    made = table.Panel().title(title).description(about).grid_pos(grid).datasource(source_of(query))
     made = made.with_target(_Target(target))
     for column in dict.fromkeys([*units, *links]):
         properties = []
@@ -225,7 +231,7 @@ def sorted_by(panel: table.Panel, column: str, limit: int) -> table.Panel:
 
 def choice(name: str, label: str, query: str, *, several: bool = False) -> build.QueryVariable:
     """Return a variable whose values a query finds."""
-    made = build.QueryVariable(name).label(label).query(query).datasource(SOURCE)
+    made = build.QueryVariable(name).label(label).query(query).datasource(source_of(query))
     made = made.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
     made = made.sort(model.VariableSort.ALPHABETICAL_ASC)
     if several:
@@ -247,7 +253,7 @@ def notes(name: str, color: str, kinds: str, where: str) -> build.AnnotationQuer
         f'"kind" =~ /^({kinds})$/ AND {where} ORDER BY time DESC LIMIT 200'
     )
     made = build.AnnotationQuery().name(name).enable(enable=True).icon_color(color)
-    return made.datasource(SOURCE).target(_Target(Mark(query, "Anno")))
+    return made.datasource(source_of(query)).target(_Target(Mark(query, "Anno")))
 
 
 def board(uid: str, title: str, about: str, span: str) -> build.Dashboard:

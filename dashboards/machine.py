@@ -82,7 +82,7 @@ def _states(grid: kit.Grid) -> statetimeline.Panel:
     query = f'SELECT max("status") FROM "farfix_machine" WHERE {ITS} GROUP BY time($__interval)'
     made = statetimeline.Panel().title("Status over time").unit("short").interval("1m")
     made = made.description("One look a minute.").grid_pos(grid.next(24, 4))
-    made = made.datasource(kit.SOURCE).mappings(kit.status_words())
+    made = made.datasource(kit.source_of(query)).mappings(kit.status_words())
     return made.with_target(kit.target(query, "status"))
 
 

@@ -1,4 +1,4 @@
-"""Prepare an InfluxDB: what keeps telemetry for how long, and hourly means that are kept longer.
+"""Prepare an InfluxDB: how long it keeps telemetry, hourly means longer, service figures for good.
 
 Every step looks first and changes only what is not as it should be, so that it may be repeated. The
 steps for 1.x run in the tests against a real server; those for 2.x and 3 Core follow the public
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import httpx
 from msgspec import Struct
 
-from cloud.adapters.series_influx import identifier
+from cloud.adapters.series_influx import beside, identifier
 from contract import machines
 from contract.errors import Malformed, Refused, Unreachable
 
@@ -128,7 +128,7 @@ def steps(order: Order) -> list[Step]:
 def _steps_1(order: Order, server: _Server) -> list[Step]:
     name = identifier(order.database)
     return [
-        Step(f"create the database {order.database}", lambda: _database_1(order, server)),
+        Step(f"create the database {order.database}", lambda: _database_1(server, order.database)),
         Step(
             f"keep everything for {order.keep_days} days",
             lambda: _keep_1(order, server, "", order.keep_days),
@@ -138,13 +138,18 @@ def _steps_1(order: Order, server: _Server) -> list[Step]:
             lambda: _keep_1(order, server, ROLLUP, ROLLUP_DAYS),
         ),
         Step(f"take means over {order.span} continuously", lambda: _means_1(order, server)),
+        Step(
+            f"keep service figures for good in the database {beside(order.database)}",
+            lambda: _database_1(server, beside(order.database)),
+        ),
     ]
 
 
-def _database_1(order: Order, server: _Server) -> str:
-    if order.database in [row["name"] for row in server.ask("SHOW DATABASES")]:
+def _database_1(server: _Server, name: str) -> str:
+    """Create a database; a new one keeps everything for good."""
+    if name in [row["name"] for row in server.ask("SHOW DATABASES")]:
         return ""
-    server.ask(f"CREATE DATABASE {identifier(order.database)}")
+    server.ask(f"CREATE DATABASE {identifier(name)}")
     return "made"
 
 
@@ -199,7 +204,7 @@ def _plain(query: str) -> str:
 
 
 def _steps_2(order: Order, server: _Server) -> list[Step]:
-    means = f"{order.database}/{ROLLUP}"
+    means, figures = f"{order.database}/{ROLLUP}", beside(order.database)
     return [
         Step(
             f"keep everything in bucket {order.database} for {order.keep_days} days",
@@ -211,13 +216,21 @@ def _steps_2(order: Order, server: _Server) -> list[Step]:
         ),
         Step(
             f"let InfluxQL read bucket {order.database} as its default",
-            lambda: _mapping_2(order, server, order.database, "autogen", default=True),
+            lambda: _mapping_2(server, _of_2(order, server, order.database), order.database),
         ),
         Step(
             f"let InfluxQL read bucket {means} as {ROLLUP}",
-            lambda: _mapping_2(order, server, means, ROLLUP, default=False),
+            lambda: _mapping_2(server, _of_2(order, server, means), order.database, ROLLUP),
         ),
         Step(f"take means over {order.span} by the task {TASK}", lambda: _task_2(order, server)),
+        Step(
+            f"keep service figures for good in bucket {figures}",
+            lambda: _bucket_2(order, server, figures, 0),
+        ),
+        Step(
+            f"let InfluxQL read bucket {figures} as a database",
+            lambda: _mapping_2(server, _of_2(order, server, figures), figures),
+        ),
     ]
 
 
@@ -234,33 +247,41 @@ def _find_2(order: Order, server: _Server, bucket: str) -> dict[str, Any] | None
     return next((b for b in (found or {}).get("buckets", []) if b["name"] == bucket), None)
 
 
+def _of_2(order: Order, server: _Server, bucket: str) -> dict[str, Any]:
+    found = _find_2(order, server, bucket)
+    if found is None:
+        raise Refused(f"bucket {bucket} is not there")
+    return found
+
+
 def _bucket_2(order: Order, server: _Server, bucket: str, days: int) -> str:
-    rules = [{"type": "expire", "everySeconds": days * DAY_S}]
+    """Create a bucket or set how long it keeps; 0: for good."""
+    rules = [{"type": "expire", "everySeconds": days * DAY_S}] if days else []
     now = _find_2(order, server, bucket)
     if now is None:
         body = {"orgID": _org_2(order, server), "name": bucket, "retentionRules": rules}
         server.call("POST", "/api/v2/buckets", body)
         return "made"
     kept = [rule["everySeconds"] for rule in now.get("retentionRules", [])]
-    if kept == [days * DAY_S]:
+    if sum(kept) == days * DAY_S:
         return ""
     server.call("PATCH", f"/api/v2/buckets/{now['id']}", {"retentionRules": rules})
     return f"was {kept[0] / DAY_S:g} days" if kept and kept[0] else "was for ever"
 
 
-def _mapping_2(order: Order, server: _Server, bucket: str, policy: str, *, default: bool) -> str:
-    target = _find_2(order, server, bucket)
-    if target is None:
-        raise Refused(f"bucket {bucket} is not there")
-    org = target["orgID"]
-    found = server.call("GET", "/api/v2/dbrps", orgID=org, db=order.database, rp=policy)
+def _mapping_2(
+    server: _Server, target: dict[str, Any], database: str, policy: str = "autogen"
+) -> str:
+    """Let InfluxQL find a bucket as a policy of a database; ``autogen`` is the default one."""
+    org, default = target["orgID"], policy == "autogen"
+    found = server.call("GET", "/api/v2/dbrps", orgID=org, db=database, rp=policy)
     now = [m for m in found["content"] if not m.get("virtual")]
     if now and now[0]["bucketID"] == target["id"] and now[0]["default"] == default:
         return ""
     if now:
-        raise Refused(f"{order.database}.{policy} is mapped to another bucket: look at it first")
+        raise Refused(f"{database}.{policy} is mapped to another bucket: look at it first")
     body = {
-        "orgID": org, "bucketID": target["id"], "database": order.database,
+        "orgID": org, "bucketID": target["id"], "database": database,
         "retention_policy": policy, "default": default,
     }  # fmt: skip
     server.call("POST", "/api/v2/dbrps", body)
@@ -298,7 +319,7 @@ def _task_2(order: Order, server: _Server) -> str:
 
 
 def _steps_3(order: Order, server: _Server) -> list[Step]:
-    means = f"{order.database}_{ROLLUP}"
+    means, figures = f"{order.database}_{ROLLUP}", beside(order.database)
     triggers = "\n".join(trigger_3(order, name) for name in sorted(machines.library()))
     return [
         Step(
@@ -311,6 +332,10 @@ def _steps_3(order: Order, server: _Server) -> list[Step]:
             lambda: _database_3(server, means, ROLLUP_DAYS),
         ),
         Step(
+            f"create the database {figures}, which keeps service figures for good",
+            lambda: _database_3(server, figures, None),
+        ),
+        Step(
             "take means by the processing engine. Run this yourself, where influxdb3 is:\n"
             f"{triggers}\n",
             lambda: "yours to do",
@@ -318,9 +343,9 @@ def _steps_3(order: Order, server: _Server) -> list[Step]:
     ]
 
 
-def _database_3(server: _Server, name: str, days: int) -> str:
-    """Create a database; Core cannot change later how long one keeps."""
-    body = {"db": name, "retention_period": f"{days}d"}
+def _database_3(server: _Server, name: str, days: int | None) -> str:
+    """Create a database; Core cannot change later how long one keeps. None: for good."""
+    body = {"db": name} | ({"retention_period": f"{days}d"} if days else {})
     made = server.call("POST", "/api/v3/configure/database", body, passing=(409,))
     return "" if made is None else "made"
 

@@ -38,6 +38,18 @@ def notes(engine: sa.Engine, after: int, limit: int) -> list[Note]:
         return [Note(*row) for row in connection.execute(query)]
 
 
+def before(engine: sa.Engine, at_ns: int) -> int:
+    """Return the number of the newest line of the timeline that is older; 0: there is none.
+
+    Raises:
+        Unreachable: the database does not answer.
+    """
+    line = db.timeline.c
+    query = sa.select(line.id).where(line.at_ns < at_ns).order_by(line.id.desc()).limit(1)
+    with db.transaction(engine, writes=False) as connection:
+        return connection.execute(query).scalar_one_or_none() or 0
+
+
 def boxes(engine: sa.Engine) -> Boxes:
     """Count what waits.
 

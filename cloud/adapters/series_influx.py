@@ -18,6 +18,7 @@ import httpx
 import msgspec
 import numpy as np
 import urllib3.exceptions
+from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
@@ -35,8 +36,11 @@ REASON_MAX = 300
 REFUSALS = (400, 413)
 """Some rows are wrong; the request is too large. Everything else concerns no row."""
 
-Send = Callable[[bytes], str]
-"""Writes lines; returns why the server refuses some of them, or nothing. Raises Unreachable."""
+Send = Callable[[str, bytes], str]
+"""Writes lines to a database, which it makes if it is missing.
+
+Returns why the server refuses some of the lines, or nothing. Raises Unreachable.
+"""
 _NUMBERS = msgspec.json.Encoder()
 """Writes floats as short as they can be read back exactly, and several at a time."""
 
@@ -87,6 +91,11 @@ def _escaped(name: str) -> str:
     return name.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
 
+def beside(database: str) -> str:
+    """Return the database that keeps for good what telemetry's database would forget."""
+    return f"{database}_service"
+
+
 def identifier(name: str) -> str:
     """Return a name as InfluxQL takes it for a measurement or field."""
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -117,14 +126,19 @@ class InfluxSeries:
         lines = [line for frame in good for line in encode(frame)]
         ends = list(accumulate(len(frame.devices) for frame in good))
         for start in range(0, len(lines), LINES_MAX):
-            for i, reason in self._write(lines, start, min(start + LINES_MAX, len(lines))):
+            end = min(start + LINES_MAX, len(lines))
+            for i, reason in self._write(self._database, lines, start, end):
                 which = bisect_right(ends, i)
                 frame = good[which]
                 rejected.append((series.row(frame, i - ends[which] + len(frame.devices)), reason))
         return rejected
 
-    def write_lines(self, lines: list[bytes]) -> list[tuple[int, str]]:
+    def write_lines(self, lines: list[bytes], *, for_good: bool) -> list[tuple[int, str]]:
         """Write lines of the line protocol, at most `LINES_MAX`, that are no telemetry.
+
+        Args:
+            lines: to be written.
+            for_good: into the database `beside` that of telemetry, which forgets nothing.
 
         Returns:
             Which of them will never be taken, and why.
@@ -132,15 +146,18 @@ class InfluxSeries:
         Raises:
             Unreachable: the same call may work later, and repeating it does no harm.
         """
-        return list(self._write(lines, 0, len(lines)))
+        database = beside(self._database) if for_good else self._database
+        return list(self._write(database, lines, 0, len(lines)))
 
-    def _write(self, lines: list[bytes], start: int, end: int) -> Iterator[tuple[int, str]]:
+    def _write(
+        self, database: str, lines: list[bytes], start: int, end: int
+    ) -> Iterator[tuple[int, str]]:
         """Write lines and find out by halving which of them the server refuses.
 
         It keeps the others of a request, and takes them again without harm. A refused line costs
         at most two requests for each time that the lines can be halved.
         """
-        reason = self._send(b"\n".join(lines[start:end]))
+        reason = self._send(database, b"\n".join(lines[start:end]))
         if not reason:
             return
         dropped = re.search(r"dropped=(\d+)", reason)
@@ -148,8 +165,8 @@ class InfluxSeries:
             yield from ((i, reason) for i in range(start, end))
             return
         middle = (start + end) // 2
-        yield from self._write(lines, start, middle)
-        yield from self._write(lines, middle, end)
+        yield from self._write(database, lines, start, middle)
+        yield from self._write(database, lines, middle, end)
 
     def read(  # noqa: PLR0917 (the port's order)
         self,
@@ -228,12 +245,15 @@ def v1(
     """
     client = _client(url, token, username, password, ca_file)
 
-    def send(lines: bytes) -> str:
-        parameters = {"db": database, "precision": "ns"}
+    def send(target: str, lines: bytes) -> str:
+        parameters = {"db": target, "precision": "ns"}
         passing = (*REFUSALS, 404)
         answer = _post(client, "/write", params=parameters, content=lines, passing=passing)
         if answer.status_code == 404:  # no such database; only 1.x can create it by a query
-            _post(client, "/query", data={"q": f"CREATE DATABASE {identifier(database)}"})
+            create = {"q": f"CREATE DATABASE {identifier(target)}"}
+            made = _post(client, "/query", data=create, passing=(401, 403))
+            if not made.is_success:
+                raise Unreachable(_missing(target, _reason(made.text)))
             answer = _post(client, "/write", params=parameters, content=lines, passing=REFUSALS)
         return _reason(answer.text) if answer.status_code in REFUSALS else ""
 
@@ -241,7 +261,7 @@ def v1(
 
 
 def v2(url: str, bucket: str, org: str, token: str, ca_file: Path | None = None) -> InfluxSeries:
-    """Use an InfluxDB 2 by its own client; the bucket exists, and is mapped for ``/query``.
+    """Use an InfluxDB 2 by its own client; a bucket is mapped for ``/query`` by its name.
 
     Args:
         url: ``http://host:port``.
@@ -255,9 +275,15 @@ def v2(url: str, bucket: str, org: str, token: str, ca_file: Path | None = None)
     client = InfluxDBClient(url, token, org=org, timeout=timeout_ms, ssl_ca_cert=known)
     writer = client.write_api(write_options=SYNCHRONOUS)
 
-    def send(lines: bytes) -> str:
+    def send(target: str, lines: bytes) -> str:
         try:
-            writer.write(bucket, org, lines)  # in ns unless told otherwise
+            try:
+                writer.write(target, org, lines)  # in ns unless told otherwise
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                _make_bucket(client, target, org)
+                writer.write(target, org, lines)
         except ApiException as error:
             if error.status not in REFUSALS:
                 raise Unreachable(f"InfluxDB answers {error.status} {error.reason}") from error
@@ -267,6 +293,23 @@ def v2(url: str, bucket: str, org: str, token: str, ca_file: Path | None = None)
         return ""
 
     return InfluxSeries(_client(url, token, ca_file=ca_file), bucket, send, client.close)
+
+
+def _make_bucket(client: InfluxDBClient, bucket: str, org: str) -> None:
+    try:
+        client.buckets_api().create_bucket(bucket_name=bucket, org=org)
+    except ApiException as error:
+        reason = f"{error.status} {error.reason}"
+        raise Unreachable(_missing(bucket, reason)) from error
+    except InfluxDBError as error:  # no such organisation, or no InfluxDB 2 at all
+        raise Unreachable(_missing(bucket, f"404, {error}")) from error
+
+
+def _missing(database: str, reason: str) -> str:
+    return (
+        f"InfluxDB has no database {database} and does not let the gateway make it ({reason}): "
+        "run `farfix store init`"
+    )
 
 
 def _client(

@@ -27,6 +27,8 @@ class Measurement(Struct, frozen=True):
     about: str
     tags: tuple[str, ...]
     fields: Mapping[str, str]
+    for_good: bool = False
+    """Whether it outlives telemetry: what cases did is little, and asked for after years."""
 
 
 _MACHINE = ("device", "site", "machine_type", "tier")
@@ -50,16 +52,19 @@ MEASUREMENTS: Mapping[str, Measurement] = MappingProxyType(
                 "tickets": "count",
                 "reopened": "count",
             },
+            for_good=True,
         ),
         "farfix_note": Measurement(
             "One point for each line of a case's timeline.",
             (*_MACHINE, "kind"),
             {"case": "text", "title": "text", "text": "text"},
+            for_good=True,
         ),
         "farfix_visit": Measurement(
             "One point for each ticket, and for each state that its visit was seen in.",
             (*_MACHINE, "reason", "state"),
             {"case": "text", "ticket": "text", "ordered": "count", "since_ordered_s": "s"},
+            for_good=True,
         ),
         "farfix_machine": Measurement(
             "Every machine, once a minute.",
@@ -127,17 +132,17 @@ class Note(Struct, frozen=True):
     text: str
 
 
-def note(line: Note, case: Case, tier: str) -> Point:
+def note(line: Note, case: Case) -> Point:
     """Return a line of the timeline as a point."""
     return Point(
         "farfix_note",
-        {**_machine(case, tier), "kind": line.kind},
+        {**_machine(case), "kind": line.kind},
         {"case": case.case_id, "title": case.title, "text": line.text},
         line.at_ns + line.number % 1000,  # two lines of the same instant are two points
     )
 
 
-def visits(case: Case, tier: str) -> list[Point]:
+def visits(case: Case) -> list[Point]:
     """Return the ticket's order, and where its visit stands if that is no longer its order."""
     escalation, visit = case.escalation, case.visit
     if escalation is None:
@@ -150,7 +155,7 @@ def visits(case: Case, tier: str) -> list[Point]:
     return [
         Point(
             "farfix_visit",
-            {**_machine(case, tier), "reason": escalation.reason.value, "state": state.value},
+            {**_machine(case), "reason": escalation.reason.value, "state": state.value},
             {
                 "case": case.case_id,
                 "ticket": key,
@@ -163,12 +168,11 @@ def visits(case: Case, tier: str) -> list[Point]:
     ]
 
 
-def end(case: Case, tier: str, alarm_since_ns: int | None) -> Point:
+def end(case: Case, alarm_since_ns: int | None) -> Point:
     """Return how a case ended.
 
     Args:
         case: it has ended.
-        tier: of its customer.
         alarm_since_ns: since when, unbroken, the stored score had been at the alarm level when the
             case was opened; None where that is not known.
     """
@@ -178,7 +182,7 @@ def end(case: Case, tier: str, alarm_since_ns: int | None) -> Point:
     return Point(
         "farfix_case",
         {
-            **_machine(case, tier),
+            **_machine(case),
             "outcome": case.phase.value,
             "fault": case.fault,
             "reason": case.escalation.reason.value if case.escalation else NONE,
@@ -202,12 +206,12 @@ def end(case: Case, tier: str, alarm_since_ns: int | None) -> Point:
     )
 
 
-def _machine(case: Case, tier: str) -> dict[str, str]:
+def _machine(case: Case) -> dict[str, str]:
     return {
         "device": case.device,
         "site": case.site,
         "machine_type": case.machine_type,
-        "tier": tier,
+        "tier": case.plan.terms.tier or NONE,
     }
 
 

@@ -307,7 +307,7 @@ class Gateway:
     def _troubles(self) -> list[str]:
         found = [
             *self.workers.troubles(), *self.firmware.troubles(), *self.hooks.troubles(),
-            *self.customers.troubles(),
+            *self.customers.troubles(), *self.measures.troubles(),
         ]  # fmt: skip
         for agent, status in sorted(self._spools.items()):
             if status.spool_full:

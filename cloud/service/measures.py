@@ -1,8 +1,9 @@
 """Writes what the gateway does as measurements, for Grafana: cases, visits, machines, its load.
 
 What cases did is read from their timeline behind a cursor that moves only after it was written, so
-that nothing is lost while the database is away; repeated points are the same points. Pictures of
-machines and of the load wait in memory, and the oldest give way.
+that nothing is lost while the database is away; repeated points are the same points. That of the
+last days is written again at every start, in case the database was set back or lost meanwhile.
+Pictures of machines and of the load wait in memory, and the oldest give way.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ LINES_OF_TIMELINE = 500
 SNAPSHOTS_MAX = 50_000
 """Points of machines and load that wait in memory while the database is away."""
 CURSOR = "measures/cursor"
+AGAIN_NS = 30 * 24 * 3600 * NS
+"""What cases did so lately is written again at every start."""
 DETECT_LOOK_NS = 6 * 3600 * NS
 """The beginning of an alarm is looked for so long before its case was opened."""
 DETECT_POINTS = 2000
@@ -65,12 +68,16 @@ class Measures:
         self._parts, self._sources = parts, sources
         self._series = parts.series if isinstance(parts.series, InfluxSeries) else None
         saved = parts.store.memory.model(CURSOR)
-        self._cursor = int(saved) if saved else 0
+        again = rows.before(parts.store.engine, parts.clock.now_ns() - AGAIN_NS)
+        self._cursor = min(int(saved) if saved else 0, again)
         self._load = Load(sources.boards())
         self._name = parts.link.client_id
         self._snapshots: deque[Point] = deque(maxlen=SNAPSHOTS_MAX)
-        self.problem = ""
-        """Why the database is not reached; empty when it is."""
+        self._problem = ""
+
+    def troubles(self) -> list[str]:
+        """Say why nothing can be written."""
+        return [f"Figures for Grafana wait: {self._problem}."] if self._problem else []
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -90,15 +97,15 @@ class Measures:
     async def write(self, series: InfluxSeries) -> None:
         """Write what there is; what cannot be written now waits."""
         try:
+            await asyncio.to_thread(self._flush, series)
             while await asyncio.to_thread(self._tell, series):
                 pass
-            await asyncio.to_thread(self._flush, series)
         except Unreachable as error:
-            if not self.problem:
+            if not self._problem:
                 log.warning("measurements: %s; they wait", error)
-            self.problem = str(error)
+            self._problem = str(error)
         else:
-            self.problem = ""
+            self._problem = ""
 
     # What cases did.
 
@@ -108,32 +115,19 @@ class Measures:
         lines = rows.notes(store.engine, self._cursor, LINES_OF_TIMELINE)
         if not lines:
             return False
-        points: list[Point] = []
         cases: dict[str, Case] = {}
         for line in lines:
             if line.case_id not in cases and (row := store.case(line.case_id)):
                 cases[line.case_id] = decode_case(row.data)
-        for line in lines:
-            case = cases[line.case_id]
-            points.append(measured.note(line, case, self._tier(case.device)))
+        points = [measured.note(line, cases[line.case_id]) for line in lines]
         for case in cases.values():
-            points += self._points(series, case)
+            points += measured.visits(case)
+            if not case.open:
+                points.append(measured.end(case, alarm_since(series, case)))
         self._send(series, points)
         self._cursor = lines[-1].number
         store.memory.put_models({CURSOR: str(self._cursor).encode()})
         return True
-
-    def _points(self, series: InfluxSeries, case: Case) -> list[Point]:
-        tier = self._tier(case.device)
-        found = measured.visits(case, tier)
-        if not case.open:
-            since_ns = alarm_since(series, case)
-            found.append(measured.end(case, tier, since_ns))
-        return found
-
-    def _tier(self, device: str) -> str:
-        asset = self._parts.assets.get(device)
-        return asset.tier if asset else measured.NONE
 
     # Pictures of machines and of the load.
 
@@ -213,10 +207,12 @@ class Measures:
                 self._snapshots.popleft()
 
     def _send(self, series: InfluxSeries, points: list[Point]) -> None:
-        """Write points. What is refused for ever is logged: it would be refused again."""
+        """Write points of one kind. What is refused for ever is logged: it would be so again."""
+        for_good = measured.MEASUREMENTS[points[0].measurement].for_good
         lines = [rows.encode(point) for point in points]
         for start in range(0, len(lines), LINES_MAX):
-            for i, reason in series.write_lines(lines[start : start + LINES_MAX]):
+            some = lines[start : start + LINES_MAX]
+            for i, reason in series.write_lines(some, for_good=for_good):
                 point = points[start + i]
                 log.warning("a point of %s is refused: %s", point.measurement, reason)
 

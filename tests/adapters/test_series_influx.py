@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -181,6 +182,61 @@ def test_a_server_without_version_2_is_told_from_bad_rows(influx_url: str) -> No
     store.close()
 
 
+class Version2(BaseHTTPRequestHandler):
+    """Answers as the documentation of 2.x says: a bucket that nobody has made is not found."""
+
+    buckets: list[str]
+    may_make: bool
+
+    def do_GET(self) -> None:
+        self._say(200, {"orgs": [{"id": "o1", "name": "farfix"}]})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if self.path == "/api/v2/buckets":
+            made = json.loads(body)
+            if self.may_make:
+                self.buckets.append(made["name"])
+            return self._say(201 if self.may_make else 403, made)
+        (bucket,) = parse_qs(urlsplit(self.path).query)["bucket"]
+        return self._say(204 if bucket in self.buckets else 404, {"message": "bucket not found"})
+
+    def _say(self, status: int, body: object) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        if status != 204:
+            self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("may_make", [True, False])
+def test_what_is_kept_for_good_has_a_bucket_that_is_made_if_need_be(*, may_make: bool) -> None:
+    known = {"buckets": ["farfix"], "may_make": may_make}
+    with serving(type("Known", (Version2,), known)) as url:
+        store = series_influx.v2(url, "farfix", "farfix", "token")
+        lines = [b'farfix_case,device=d case="c" 1']
+        assert store.write_lines(lines, for_good=False) == []
+        if may_make:
+            assert store.write_lines(lines, for_good=True) == []
+            assert known["buckets"] == ["farfix", "farfix_service"]
+        else:
+            with pytest.raises(Unreachable, match=r"farfix_service.*403.*`farfix store init`"):
+                store.write_lines(lines, for_good=True)
+        store.close()
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
 @contextmanager
 def answering(status: int) -> Iterator[str]:
     """A server that gives the same answer to everything."""
@@ -195,11 +251,8 @@ def answering(status: int) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 @contextmanager
@@ -219,11 +272,8 @@ def refusing(bad: bytes) -> Iterator[tuple[str, list[int]]]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", requests
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as url:
+        yield url, requests
 
 
 @pytest.mark.parametrize("bad", [{0}, {999}, {3, 500, 501}, set(range(0, 1000, 50))])

@@ -46,6 +46,8 @@ def test_1x_is_set_up_and_left_alone_the_second_time(influx_url: str) -> None:
     policies = {row[0]: row for row in query(influx_url, order.database, "SHOW RETENTION POLICIES")}
     assert policies["autogen"][1] == "1440h0m0s"
     assert policies["autogen"][4], "the gateway writes to the default"
+    figures = query(influx_url, f"{name}_service", "SHOW RETENTION POLICIES")
+    assert [(row[0], row[1]) for row in figures] == [("autogen", "0s")], "kept for good"
     assert policies["rollup"][1] == f"{store_init.ROLLUP_DAYS * 24}h0m0s"
     assert not policies["rollup"][4]
     assert all("was so already" in said for said in done(order))
@@ -174,12 +176,17 @@ def test_2x_asks_for_buckets_mappings_and_a_task_once() -> None:
         order = Order(url=url, kind="influx2", token="t", keep_days=60)
         assert all("(made)" in said for said in done(order))
         assert all("was so already" in said for said in done(order))
-        kept = {b["name"]: b["retentionRules"][0]["everySeconds"] for b in stand_in.buckets}
-        days = {name: seconds / 86_400 for name, seconds in kept.items()}
-        assert days == {"farfix": 60, "farfix/rollup": store_init.ROLLUP_DAYS}
+        kept = {
+            b["name"]: [r["everySeconds"] for r in b["retentionRules"]] for b in stand_in.buckets
+        }
+        assert kept == {
+            "farfix": [60 * 86_400], "farfix/rollup": [store_init.ROLLUP_DAYS * 86_400],
+            "farfix_service": [],
+        }  # fmt: skip
         mapped = [(m["database"], m["retention_policy"], m["default"]) for m in stand_in.mappings]
         assert mapped == [
             ("farfix", "autogen", True), ("farfix", "rollup", False),
+            ("farfix_service", "autogen", True),
         ]  # fmt: skip
         (task,) = stand_in.tasks
         assert 'to(bucket: "farfix/rollup"' in task["flux"]
@@ -201,11 +208,12 @@ def test_3_core_asks_for_databases_and_says_what_is_left_to_do() -> None:
         assert [body for _, _, body in stand_in.calls] == [
             {"db": "farfix", "retention_period": "60d"},
             {"db": "farfix_rollup", "retention_period": f"{store_init.ROLLUP_DAYS}d"},
+            {"db": "farfix_service"},
         ]
-        assert "influxdb3 create trigger" in said[2]
-        assert "source_measurement=centrifugal_pump" in said[2]
-        assert "yours to do" in said[2]
-        assert all("was so already" in line for line in done(order)[:2])
+        assert "influxdb3 create trigger" in said[-1]
+        assert "source_measurement=centrifugal_pump" in said[-1]
+        assert "yours to do" in said[-1]
+        assert all("was so already" in line for line in done(order)[:-1])
         assert stand_in.tokens == {"Bearer t"}
 
 

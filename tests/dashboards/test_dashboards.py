@@ -17,7 +17,7 @@ from cloud.core.measured import MEASUREMENTS, STATUS
 from cloud.core.states import Phase
 from cloud.worker.feed import EXTRA_FIELDS
 from contract import machines
-from dashboards import build
+from dashboards import build, kit
 from tests import peers
 from tests.dashboards.floor import PUMP, Floor, floor
 from tests.service.gateway_process import running, until
@@ -41,11 +41,15 @@ UNITS: Mapping[str, tuple[str, float, float]] = {
 
 
 class Query(NamedTuple):
-    """A query, where it stands, and the unit of what it finds (by column; empty: no number)."""
+    """A query, where it stands, the units of what it finds, and the data source that is asked.
+
+    Units are by column; an empty one: no number.
+    """
 
     where: str
     text: str
     units: Mapping[str, str]
+    source: str
 
 
 def panels(path: Path) -> list[dict[str, Any]]:
@@ -70,20 +74,31 @@ def queries() -> Iterator[Query]:
         for panel in dashboard["panels"]:
             for target in panel["targets"]:
                 where = f"{path.stem}: {panel['title']} {target['refId']}"
-                yield Query(where, target["query"], units(panel))
+                source = target["datasource"]["uid"]
+                assert source == panel["datasource"]["uid"], "Grafana asks its panel's source"
+                yield Query(where, target["query"], units(panel), source)
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
-                yield Query(f"{path.stem}: ${variable['name']}", variable["query"], {})
+                source = variable["datasource"]["uid"]
+                yield Query(f"{path.stem}: ${variable['name']}", variable["query"], {}, source)
         for mark in dashboard["annotations"].get("list", []):
-            yield Query(f"{path.stem}: {mark['name']}", mark["target"]["query"], {})
+            source = mark["datasource"]["uid"]
+            yield Query(f"{path.stem}: {mark['name']}", mark["target"]["query"], {}, source)
     for rule in rules():
-        yield Query(f"alert: {rule['title']}", rule["data"][0]["model"]["query"], {})
+        asked = rule["data"][0]
+        yield Query(f"alert: {rule['title']}", asked["model"]["query"], {}, asked["datasourceUid"])
 
 
 def rules() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load((PROVISIONING / "alerting/rules.yml").read_text())["groups"]
     found: list[dict[str, Any]] = group["rules"]
     return found
+
+
+def databases() -> dict[str, str]:
+    """Which database each provisioned data source reads, by its uid."""
+    told = yaml.safe_load((PROVISIONING / "datasources/influxdb.yml").read_text())
+    return {source["uid"]: source["jsonData"]["dbName"] for source in told["datasources"]}
 
 
 QUERIES = list(queries())
@@ -97,8 +112,9 @@ class Filled(NamedTuple):
     begin_ns: int
     end_ns: int
 
-    def run(self, query: str) -> dict[str, Any]:
-        """Fill in what Grafana fills in, and return what the database answers."""
+    def run(self, query: str, source: str = kit.SOURCE_UID) -> dict[str, Any]:
+        """Fill in what Grafana fills in, and return what the source's database answers."""
+        database = databases()[source].replace("farfix", self.database)
         span = f"time >= {self.begin_ns} AND time <= {self.end_ns}"
         for macro, value in {
             "$timeFilter": span,
@@ -111,7 +127,7 @@ class Filled(NamedTuple):
         }.items():
             query = query.replace(macro, value)
         assert not re.search(r"\$(?![/'\"])", query), f"a macro is left in {query}"
-        answer = httpx.get(f"{self.url}/query", params={"db": self.database, "q": query})
+        answer = httpx.get(f"{self.url}/query", params={"db": database, "q": query})
         (result,) = answer.json()["results"]
         assert "error" not in result, f"{result['error']}: {query}"
         found: dict[str, Any] = result
@@ -160,7 +176,7 @@ def happen(world: Floor) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.where)
 def test_every_query_returns_rows_that_can_be_believed(filled: Filled, query: Query) -> None:
-    result = filled.run(query.text)
+    result = filled.run(query.text, query.source)
     assert result.get("series"), f"no rows for {query.text}"
     numbers = 0
     for series in result["series"]:
@@ -183,18 +199,21 @@ def test_every_query_returns_rows_that_can_be_believed(filled: Filled, query: Qu
         'SELECT mean("scor") FROM "farfix_machine" WHERE $timeFilter',
         'SELECT mean("score") FROM "farfix_machin" WHERE $timeFilter',
         'SELECT mean("score") FROM "farfix_machine" WHERE $nothing',
+        'SELECT count("case") FROM "farfix_case" WHERE $timeFilter',  # in the other database
     ],
 )
 def test_a_broken_query_is_found(filled: Filled, broken: str) -> None:
     with pytest.raises(AssertionError):
-        test_every_query_returns_rows_that_can_be_believed(filled, Query("broken", broken, {}))
+        test_every_query_returns_rows_that_can_be_believed(
+            filled, Query("broken", broken, {}, kit.SOURCE_UID)
+        )
 
 
 @pytest.mark.real
 def test_numbers_on_the_dashboards_are_what_happened(filled: Filled) -> None:
     def number(where: str) -> float:
         (query,) = [q for q in QUERIES if q.where == f"{where} A"]
-        (series,) = filled.run(query.text)["series"]
+        (series,) = filled.run(query.text, query.source)["series"]
         return float(series["values"][0][1])
 
     assert number("fleet: Machines") == 6, "four on the floor and two of the gateway's process"

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.adapters import measures as rows
-from cloud.adapters.series_influx import InfluxSeries
+from cloud.adapters.series_influx import InfluxSeries, beside
 from cloud.core.measured import MEASUREMENTS, Note, Point, note, visits
 from cloud.core.states import Phase
+from cloud.service.measures import AGAIN_NS
 from contract.errors import Unreachable
 from tests import peers
 from tests.core.scenes import Scene
-from tests.dashboards.floor import Floor, floor
+from tests.dashboards.floor import PUMP, Floor, floor
 from tests.service.gateway_process import running, until
 
 BEGIN_NS = 1_795_000_000 * 10**9
@@ -40,8 +41,8 @@ def all_of(url: str, database: str, name: str) -> list[dict[str, object]]:
 
 
 def everything(url: str, database: str) -> dict[str, list[dict[str, object]]]:
-    names = [name for name in MEASUREMENTS if name not in {"farfix_machine", "farfix_gateway"}]
-    return {name: all_of(url, database, name) for name in names}
+    names = [name for name, spec in MEASUREMENTS.items() if spec.for_good]
+    return {name: all_of(url, beside(database), name) for name in names}
 
 
 def repaired(world: Floor) -> None:
@@ -59,7 +60,7 @@ def test_a_repair_is_written_with_its_times_and_its_credit(tmp_path: Path, influ
         repaired(world)
         world.measure()
         case = world.case("pump-1")
-        (end,) = found(influx_url, world.database, 'SELECT * FROM "farfix_case"')
+        (end,) = all_of(influx_url, beside(world.database), "farfix_case")
         wanted = {
             "time": case.ended_ns, "case": case.case_id, "device": "pump-1", "tier": "A",
             "outcome": "recovered", "fault": "cavitation", "reason": "none", "credited": 1,
@@ -69,7 +70,7 @@ def test_a_repair_is_written_with_its_times_and_its_credit(tmp_path: Path, influ
         assert end["time_to_fix_s"] == (case.ended_ns - case.opened_ns) / 1e9  # type: ignore[operator]
         assert end["time_to_detect_s"] == 120, "the score was high for two minutes before"
         assert "first_time_fix" not in end, "there was no visit"
-        told = found(influx_url, world.database, 'SELECT * FROM "farfix_note"')
+        told = all_of(influx_url, beside(world.database), "farfix_note")
         assert [line["text"] for line in told] == [
             line.text for line in world.store.timeline(case.case_id)
         ]
@@ -85,13 +86,12 @@ def test_a_visit_is_written_with_its_reason_and_what_it_brought(
         assert world.case("pump-2").phase is Phase.DISPATCHED
         world.report("pump-2", "bearing_wear")
         world.measure()
-        (end,) = found(influx_url, world.database, 'SELECT * FROM "farfix_case"')
+        (end,) = all_of(influx_url, beside(world.database), "farfix_case")
         assert {
             "outcome": "closed", "remote_fix": 0, "first_time_fix": 1, "tickets": 1,
         }.items() <= end.items()  # fmt: skip
-        ordered = found(
-            influx_url, world.database, "SELECT * FROM farfix_visit WHERE state = 'ordered'"
-        )
+        orders = "SELECT * FROM farfix_visit WHERE state = 'ordered'"
+        ordered = found(influx_url, beside(world.database), orders)
         assert [(o["reason"], o["ordered"], o["device"]) for o in ordered] == [
             (end["reason"], 1, "pump-2")
         ]
@@ -110,25 +110,59 @@ def test_an_outage_and_a_crash_lose_and_double_nothing(tmp_path: Path, influx_ur
         world.minutes(5, {"pump-1": "cavitation"})
         cursor = world.store.memory.model("measures/cursor")
         away(world.series, world.measure)
-        assert "does not answer" in world.measures.problem
+        (trouble,) = world.measures.troubles()
+        assert "does not answer" in trouble
         assert world.store.memory.model("measures/cursor") == cursor, "it moves when written"
         world.desk.flush()
         world.begin()  # an end, as far as memory goes
         world.minutes(8)
         world.measure()
-        assert world.measures.problem == ""
-        world.store.memory.put_models({"measures/cursor": b"0"})
+        assert world.measures.troubles() == []
         world.begin()
         world.measure()  # all of it again
         assert everything(influx_url, world.database) == wanted
+
+
+@pytest.mark.real
+def test_figures_outlive_telemetry_and_come_back_from_the_cases(
+    tmp_path: Path, influx_url: str
+) -> None:
+    with floor(tmp_path, influx_url, BEGIN_NS) as world:
+        repaired(world)
+        world.measure()
+        wanted = everything(influx_url, world.database)
+        shards = found(influx_url, world.database, "SHOW SHARDS")
+        dropped = [shard["id"] for shard in shards if shard["database"] == world.database]
+        for shard in dropped:  # as retention does it
+            found(influx_url, world.database, f"DROP SHARD {shard}")
+        assert dropped
+        assert all_of(influx_url, world.database, PUMP.name) == []
+        assert all_of(influx_url, world.database, "farfix_machine") == []
+        assert everything(influx_url, world.database) == wanted
+        world.begin()
+        world.measure()
+        assert everything(influx_url, world.database) == wanted, "what is gone takes nothing away"
+        found(influx_url, "", f'DROP DATABASE "{beside(world.database)}"')
+        world.begin()
+        world.measure()
+        again = everything(influx_url, world.database)
+        for end in wanted["farfix_case"]:
+            assert end.pop("time_to_detect_s") == 120, "only telemetry knew it"
+        assert again == wanted
+        world.clock.ns += AGAIN_NS + 3600 * 10**9
+        found(influx_url, "", f'DROP DATABASE "{beside(world.database)}"')
+        found(influx_url, "", f'CREATE DATABASE "{beside(world.database)}"')
+        world.begin()
+        world.measure()
+        assert not any(everything(influx_url, world.database).values()), "that is long ago"
 
 
 def away(series: InfluxSeries, act: Callable[[], None]) -> None:
     """Do something while the database does not answer."""
     send = series._send
 
-    def fail(lines: bytes) -> str:
-        raise Unreachable(f"InfluxDB does not answer {len(lines)} bytes")
+    def fail(database: str, lines: bytes) -> str:
+        raise Unreachable(f"InfluxDB does not answer {len(lines)} bytes for {database}")
 
     series._send = fail
     try:
@@ -144,9 +178,10 @@ def test_what_is_written_is_what_is_registered(tmp_path: Path, influx_url: str) 
         world.minutes(20, {"pump-2": "bearing_wear"})
         world.measure()
         for name, measurement in MEASUREMENTS.items():
-            tags = found(influx_url, world.database, f'SHOW TAG KEYS FROM "{name}"')
+            database = beside(world.database) if measurement.for_good else world.database
+            tags = found(influx_url, database, f'SHOW TAG KEYS FROM "{name}"')
             assert sorted(str(t["tagKey"]) for t in tags) == sorted(measurement.tags)
-            fields = found(influx_url, world.database, f'SHOW FIELD KEYS FROM "{name}"')
+            fields = found(influx_url, database, f'SHOW FIELD KEYS FROM "{name}"')
             for field in fields:
                 unit = measurement.fields[str(field["fieldKey"])]
                 assert field["fieldType"] == ("string" if unit == "text" else "float")
@@ -167,7 +202,7 @@ def test_hostile_texts_come_back_as_texts(tmp_path: Path, influx_url: str) -> No
     with floor(tmp_path, influx_url, BEGIN_NS) as world:
         hostile = '"\\,= \n<img src=x onerror=alert(1)> é\u2028 farfix_case,a=b c=1'
         point = Point("farfix_note", {"device": hostile}, {"text": hostile}, BEGIN_NS)
-        assert world.series.write_lines([rows.encode(point)]) == []
+        assert world.series.write_lines([rows.encode(point)], for_good=False) == []
         (row,) = found(influx_url, world.database, 'SELECT * FROM "farfix_note"')
         assert "img src=x" in str(row["text"])
         assert "<" not in str(row["text"]) + str(row["device"])
@@ -176,9 +211,9 @@ def test_hostile_texts_come_back_as_texts(tmp_path: Path, influx_url: str) -> No
 
 def test_two_lines_of_one_instant_are_two_points() -> None:
     case = Scene("open_valve").case
-    lines = [note(Note(n, case.case_id, BEGIN_NS, "fault", "x"), case, "A") for n in (1, 2)]
+    lines = [note(Note(n, case.case_id, BEGIN_NS, "fault", "x"), case) for n in (1, 2)]
     assert lines[0].time_ns != lines[1].time_ns
-    assert visits(case, "A") == [], "no ticket, no visit"
+    assert visits(case) == [], "no ticket, no visit"
 
 
 @pytest.mark.real
@@ -211,4 +246,4 @@ def test_beside_another_store_nothing_is_measured(tmp_path: Path) -> None:
 
         with pytest.raises(TimeoutError):
             asyncio.run(a_while())
-        assert world.measures.problem == ""
+        assert world.measures.troubles() == []
