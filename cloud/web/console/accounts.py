@@ -79,7 +79,7 @@ class _Page:
                     Text(name, tag="h3", classes="wrap")
                     Text(told(ROLES[account.person.role]), "muted small")
                     Text(_seen(account.last_ns), "muted small num")
-                with box("row"):
+                with box("abreast"):
                     if off:
                         pill("bad", "lock", t("Locked out"))
                     if not account.local:

@@ -85,7 +85,7 @@ class Log:
             return
         audit_table(found[: self._shown], rollout_column=not rollout)
         if len(found) > self._shown:
-            with box("row more").style("justify-content: center"):
+            with box("abreast more").style("justify-content: center"):
                 if self._shown < MAX_ROWS:
                     button(t("Older lines"), "expand_more", "btn-side", self._older)
                 else:

@@ -107,7 +107,7 @@ class _Page:
                 with box("stack stack-s"):
                     self._title = Text(tag="h1", classes="wrap")
                     self._since = Text("", "muted small num wrap")
-                with box("row"):
+                with box("abreast"):
                     self._pill, self._severity = Pill(), Pill()
         self._host = box("host")
         self._next = Section(box("card next"))
@@ -182,7 +182,7 @@ class _Page:
         if ticket is None:
             return
         with _card(t("Ticket")), box("stack stack-l"):
-            with box("row between"):
+            with box("abreast between"):
                 link(ticket.key, f"/tickets/{ticket.key}", "link mono wrap")
                 ticket_parts.state_pill(ticket)
             if ticket.visit is not None:
@@ -239,7 +239,9 @@ def _next_content(case: CaseDetail) -> Hashable:
 
 
 def _next_text(case: CaseDetail) -> str:
-    values = {name: told(value) for name, value in case.next_values.items()}
+    values = {
+        name: value if name == "notes" else told(value) for name, value in case.next_values.items()
+    }
     if case.evidence is not None and "dwell" in values:
         values["dwell"] = span(case.evidence.dwell_s)
     return told(case.next_template).format(**values)
@@ -252,7 +254,7 @@ def _entries(found: list[Entry]) -> None:
     with _card(t("What it was worth")):
         for entry in found:
             with box("ledger-row"):
-                Text(entry.text, "wrap")
+                Text(told(entry.text), "wrap")
                 amount = "" if entry.amount is None else f"{entry.amount:,.2f} {entry.currency}"
                 Text(amount or words.number(entry.count), "chart-value")
         link(t("How it is counted"), "/value", "link small")

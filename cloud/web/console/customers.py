@@ -76,7 +76,7 @@ def _people(customers: Customers, known: list[CustomerView]) -> None:
                 Text(one.title, tag="h3", classes="wrap")
                 count = t("{n} contacts, {m} machines", n=one.contacts, m=len(one.machines))
                 Text(f"{one.name} · {one.language} · {count}", "muted small wrap")
-            with box("row"):
+            with box("abreast"):
                 if one.opted_out:
                     pill("calm", "notifications_off", t("Wants no messages"))
                 if allowed(Role.ADMIN):
@@ -98,7 +98,7 @@ def _ratings(rated: list[Rating]) -> None:
     Text(t("{mean} of 5 stars, over {n} answers", mean=f"{mean:.1f}", n=len(rated)), "num")
     for rating in rated:
         with box("stack stack-s"):
-            with box("row"):
+            with box("abreast"):
                 stars = "★" * rating.stars + "☆" * (5 - rating.stars)
                 shown = Text(stars, tag="span")
                 shown.props["role"], shown.props["aria-label"] = "img", f"{rating.stars} / 5"
@@ -116,7 +116,7 @@ def _messages(told: list[Told]) -> None:
             with box("head"):
                 Text(one.text.partition("\n")[0], tag="h3", classes="wrap")
                 pill(*STATE[one.state], STATE_TEXT[one.state]())
-            with box("row small muted"):
+            with box("abreast small muted"):
                 link(one.case_id, f"/cases/{one.case_id}")
                 Text(f"{one.customer} · {utc(one.at_ns)}", tag="span")
                 if one.state == "waiting" and one.due_ns > one.at_ns:

@@ -102,10 +102,10 @@ class _Page:
                 Text(order.url, "mono small muted wrap")
                 told_of = ", ".join(order.events) or t("all events")
                 Text(f"{dialogs.format_title(order.format)} · {told_of}", "small muted wrap")
-            with box("row"):
+            with box("abreast"):
                 _health(endpoint)
         if endpoint.disabled:
-            Text(endpoint.disabled, "wrap tone-bad")
+            Text(told(endpoint.disabled), "wrap tone-bad")
         with box("facts"):
             _fact(t("On its way"), str(endpoint.waiting))
             _fact(t("Given up"), str(endpoint.dead))
@@ -134,7 +134,7 @@ class _Page:
             with box("stack stack-s"):
                 Text(row.type.removeprefix("farfix."), tag="h3", classes="wrap")
                 Text(f"{row.subject} · {name} · {utc(row.created_ns)}", "small muted wrap")
-            with box("row"):
+            with box("abreast"):
                 pill(tone, icon, told(text))
                 tries = t("Attempts: {count}", count=row.attempts)
                 about = f"{row.type} {row.subject}"
@@ -146,7 +146,7 @@ class _Page:
                         t("Replay"), "replay", lambda: dialogs.replay(self._hooks, row), about
                     )
         if row.error:
-            Text(row.error, "small wrap tone-bad")
+            Text(told(row.error), "small wrap tone-bad")
         if row.state == "waiting" and row.attempts:
             wait = ago(row.due_ns, self._desk.now_ns())
             Text(t("Next attempt: {when}", when=wait), "small muted")

@@ -26,7 +26,7 @@ export default {
       <i v-for="m in sorted" :key="m.device" :class="['square', 'square-' + m.look[1], {off: !fits(m)}]" :data-device="m.device" :title="m.title + ': ' + say(m.statusText)"></i>
     </div>
     <div class="filters" role="search">
-      <div class="row" role="group" :aria-label="texts.show">
+      <div class="abreast" role="group" :aria-label="texts.show">
         <button v-for="[name, words] in groups" :key="name" type="button" class="chip" :aria-pressed="show === name ? 'true' : 'false'" @click="set('show', name)">{{ words }} <span class="chip-count">{{ counts[name] || 0 }}</span></button>
       </div>
       <div class="filter-fields">
@@ -37,7 +37,7 @@ export default {
         </select>
       </div>
     </div>
-    <div class="row between list-head">
+    <div class="abreast between list-head">
       <span class="small muted num" role="status">{{ matchText }}</span>
       <div class="views" role="group" :aria-label="texts.view">
         <button v-for="[name, icon, words] in [['', 'grid_view', texts.cards], ['table', 'table_rows', texts.table]]" :key="name" type="button" :title="words" :aria-label="words" :aria-pressed="view === name ? 'true' : 'false'" @click="set('view', name)"><i class="q-icon material-icons notranslate" aria-hidden="true">{{ icon }}</i></button>
@@ -76,7 +76,7 @@ export default {
         </tr></tbody>
       </table>
     </div>
-    <div class="row" style="justify-content: center" v-if="shown.length < matching.length" ref="more"><button type="button" class="chip" @click="limit += step">{{ texts.more }}</button></div>
+    <div class="abreast" style="justify-content: center" v-if="shown.length < matching.length" ref="more"><button type="button" class="chip" @click="limit += step">{{ texts.more }}</button></div>
   </div>`,
   data() {
     const asked = new URLSearchParams(location.search);

@@ -101,7 +101,7 @@ def frame(desk: Desk, here: str, title: str) -> Iterator[None]:
     def tick() -> None:
         viewer.leave_if_signed_out()
         clock.text = tongue.utc(desk.now_ns())
-        trouble.text = " ".join(desk.troubles())
+        trouble.text = " ".join(map(told, desk.troubles()))
         alert.visible = bool(trouble.text)
 
     tick()
@@ -158,7 +158,7 @@ def _person() -> None:
         with box("stack").style("gap: 0"):
             Text(who.name, "person-name wrap")
             Text(told(ROLES.get(who.role, who.role)), "small muted")
-        with box("row"):
+        with box("abreast"):
             with _form("/language"), box("languages").props("role=group") as group:
                 came = context.client.request.url
                 box(tag="input").props("type=hidden name=next").props["value"] = (
@@ -194,7 +194,7 @@ def not_found(what: str) -> None:
     """Say that the address leads nowhere, and where to go on."""
     hint = t("It may have been removed, or the address mistyped.")
     empty("search_off", t("Not found"), f"{what} {hint}")
-    with box("row").style("justify-content: center"):
+    with box("abreast").style("justify-content: center"):
         link(t("Back to the fleet"), "/")
 
 

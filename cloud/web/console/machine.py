@@ -92,7 +92,7 @@ class _Head:
                 with box("stack stack-s"):
                     Text(machine.title, tag="h1", classes="wrap")
                     Text(told(machine.machine_type_title), "muted")
-                with box("row"):
+                with box("abreast"):
                     self._pill = Pill()
                     self._case = link("", "#", "link")
         self._ahead = Section(box("stack ahead"))
@@ -132,13 +132,13 @@ def _ahead(machine: Machine) -> None:
     if machine.forecast is not None:
         with box("card next"), box("next-text"):
             Text(t("Remaining life"), tag="h2")
-            Text(machine.forecast.text, "wrap")
+            Text(told(machine.forecast.text), "wrap")
     if machine.notices:
         with box("card next"), box("next-text"):
             Text(t("Early warning: it stands out among its peers"), tag="h2")
             for notice in machine.notices:
                 since = t("Since {time}.", time=utc(notice.since_ns))
-                Text(f"{notice.text} {since}", "wrap")
+                Text(f"{told(notice.text)} {since}", "wrap")
             Text(
                 t("No case and no remedy follow from this; look at it at the next visit."), "muted"
             )
@@ -159,11 +159,11 @@ class _Plots:
         self._values: dict[str, Text] = {}
         self._charts: dict[str, ui.echart] = {}
         self._chips: dict[int, Element] = {}
-        with box("row between"):
+        with box("abreast between"):
             with box("stack").style("gap: 0"):
                 Text(t("Signals"), tag="h2")
                 Text(t("Red: a fault is open. Blue: a remedy. Dashed: expected."), "small muted")
-            with box("row"):
+            with box("abreast"):
                 for span_s in SPANS_S:
                     self._chips[span_s] = self._chip(span_s)
         with box("charts"):

@@ -52,7 +52,7 @@ def install(faces: Faces) -> None:
             if not books:
                 empty("menu_book", t("No playbooks"), t("No type of machine is known here."))
                 return
-            with box("row", tag="nav"):
+            with box("abreast", tag="nav"):
                 for book in books:
                     link(told(book.title), f"#{book.machine_type}", "chip")
             for book in books:
@@ -90,7 +90,7 @@ def _fault(fault: FaultLine, mode: Mode) -> None:
     with box("book-row"):
         with box("stack stack-s"):
             Text(told(fault.title), tag="h3", classes="wrap")
-            with box("row"):
+            with box("abreast"):
                 if fault.severity is not None:
                     tone, icon = SEVERITY_TONE[fault.severity]
                     severity = told(fault.severity.capitalize())

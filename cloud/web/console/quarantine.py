@@ -43,8 +43,8 @@ def _entries(entries: list[QuarantineEntry]) -> None:
     with box("stack stack-l"):
         for entry in entries:
             with box("card stack"):
-                with box("row between"):
+                with box("abreast between"):
                     Text(tongue.utc(entry.at_ns), "small muted num")
                     Text(entry.topic, "mono muted wrap")
-                Text(entry.reason, "wrap")
+                Text(told(entry.reason), "wrap")
                 Text(entry.payload, "mono payload wrap")

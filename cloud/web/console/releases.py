@@ -147,7 +147,7 @@ def _release(kept: Kept, who: str) -> None:
                 cured = ", ".join(words.phrase(c).lower() for c in release.cures)
                 parts.append(t("cures {faults}", faults=cured))
             Text(" · ".join(parts), "muted small wrap")
-        with box("row"):
+        with box("abreast"):
             if release.high_risk:
                 pill("warn", "priority_high", t("High risk"))
             if kept.barred:
@@ -156,7 +156,7 @@ def _release(kept: Kept, who: str) -> None:
                 target = f"/rollouts/new?machine_type={release.machine_type}"
                 link(t("Roll out"), f"{target}&version={release.version}", "link")
     if kept.barred:
-        Text(kept.barred, "tone-bad wrap")
+        Text(told(kept.barred), "tone-bad wrap")
     if release.notes:
         Text(release.notes, "wrap")
     Text(who, "small wrap")

@@ -110,7 +110,7 @@ class _Page:
                     by = t("by {name}, made {time}", name=rollout.author, time=made)
                     about = f"{rollout.machine_type} {rollout.version}"
                     Text(f"{about} · {by}", "muted small num wrap")
-                with box("row"):
+                with box("abreast"):
                     self._pill = Pill()
         self._host = box("host")
         self._next = Section(box("card next"))
@@ -141,7 +141,7 @@ class _Page:
     def _build_next(self, rollout: RolloutView) -> None:
         with box("next-text"):
             Text(t("What happens next") if rollout.open else t("How it ended"), tag="h2")
-            Text(rollout.next_text, "wrap")
+            Text(told(rollout.next_text), "wrap")
             if rollout.proposal:
                 Text(rollout.proposal, "muted wrap")
             if rollout.case_id:
@@ -172,7 +172,7 @@ class _Stage:
     def __init__(self, stage: StageView) -> None:
         with box("stage") as self._box:
             with box("stage-head"):
-                with box("row"):
+                with box("abreast"):
                     Text(t("Stage {stage}", stage=stage.stage), tag="h3")
                     with box("now"):
                         Text(t("now"), tag="span")
@@ -200,7 +200,7 @@ def _stop(rollout: RolloutView) -> None:
         dot("bad", "front_hand")
         with box():
             Text(told(stop.text), tag="h2")
-            Text(stop.detail, "wrap")
+            Text(told(stop.detail), "wrap")
             Text(f"{tongue.utc(stop.at_ns)} · {harm(stop)}", "small muted num")
 
 

@@ -52,9 +52,9 @@ class Machines:
             with self._none:
                 hint = t("Choose another filter or search.")
                 empty("filter_alt_off", t("No machine matches"), hint)
-            with box("row between more") as self._foot:
+            with box("abreast between more") as self._foot:
                 self._where = Text("", "small muted num")
-                with box("row"):
+                with box("abreast"):
                     self._back = button(
                         t("Back"), "chevron_left", "btn-side", lambda: self._turn(-1)
                     )
@@ -155,8 +155,8 @@ class _Row:
         self._said.text = told(view.report_text) if view.action else words.NONE
         self._version.text = view.version or t("not known")
         self._from.text = _read(view, rollout.version)
-        self._health.text = view.health_text or words.NONE
-        self._detail.text = view.detail or words.NONE
+        self._health.text = told(view.health_text) or words.NONE
+        self._detail.text = told(view.detail) or words.NONE
 
 
 def _cell(head: str) -> Element:

@@ -55,7 +55,7 @@ def _rollouts(found: list[RolloutBrief], limit: int, now_ns: int, more: object) 
     for rollout in sorted(found[:limit], key=lambda r: not r.open):
         _card(rollout, now_ns)
     if len(found) > limit and callable(more):
-        with box("row").style("justify-content: center"):
+        with box("abreast").style("justify-content: center"):
             button(t("Older rollouts"), "expand_more", "btn-side", more)
 
 
@@ -69,7 +69,7 @@ def _card(rollout: RolloutBrief, now_ns: int) -> None:
                 about = f"{rollout.machine_type} {rollout.version}"
                 number = t("Rollout {number}", number=rollout.number)
                 Text(f"{number} · {about} · {made}", "muted small wrap")
-            with box("row"):
+            with box("abreast"):
                 if rollout.high_risk:
                     pill("warn", "priority_high", t("High risk"))
                 pill(*PHASE_TONE[rollout.phase], told(rollout.phase_text))

@@ -86,7 +86,7 @@ class _Sheet(Struct, frozen=True):
                 ticket_parts.handed_over(ticket)
             ticket_parts.facts_of(_asset(ticket))
             if ticket.service_level:
-                Text(ticket.service_level, "small muted wrap")
+                Text(told(ticket.service_level), "small muted wrap")
         if ticket.safety_notes:
             with box("card safety"):
                 Text(t("Safety first"), tag="h2", classes="card-head")
@@ -112,7 +112,7 @@ class _Sheet(Struct, frozen=True):
                     opened = t("Work order {key}, written {time}", key=ticket.key,
                                time=utc(ticket.opened_ns))  # fmt: skip
                     Text(opened, "muted small wrap num")
-                with box("row"):
+                with box("abreast"):
                     ticket_parts.state_pill(ticket)
                     tone, icon = SEVERITY_TONE[ticket.severity]
                     severity = told(ticket.severity.capitalize())
@@ -139,7 +139,7 @@ class _Sheet(Struct, frozen=True):
             with box("card stack stack-l"):
                 Text(t("What to bring"), tag="h2")
                 _named(t("Parts"), ticket.parts)
-                _named(t("Skills"), [told(skill) for skill in ticket.skills])
+                _named(t("Skills"), ticket.skills)
 
     def _after(self) -> None:
         found = self.seen.case.report if self.seen.case else None
@@ -179,7 +179,7 @@ def _named(title: str, lines: list[str]) -> None:
 def _lines(lines: list[str]) -> None:
     with box("plain", tag="ul"):
         for line in lines:
-            Text(line, tag="li", classes="wrap")
+            Text(told(line), tag="li", classes="wrap")
 
 
 def _causes(causes: list[CauseView]) -> None:
@@ -192,8 +192,8 @@ def _causes(causes: list[CauseView]) -> None:
                     Text(words.percent(cause.probability), "chart-value")
                 with box("evidence", tag="ul"):
                     for sentence in cause.evidence[:4]:
-                        Text(sentence, tag="li")
+                        Text(told(sentence), tag="li")
                 if cause.to_do:
                     with box("tick", tag="ul"):
                         for step in cause.to_do:
-                            Text(step, tag="li", classes="wrap")
+                            Text(told(step), tag="li", classes="wrap")

@@ -79,7 +79,7 @@ def due(ticket: TicketBrief, now_ns: int) -> None:
     with box("stack").style("gap: 0"):
         Text(t("Due"), "fact-label")
         tone = " tone-bad" if ticket.late else ""
-        with box("row"):
+        with box("abreast"):
             Text(utc(ticket.due_ns), "due num" + tone)
             if ticket.late:
                 pill("bad", "alarm", t("late"))
@@ -92,7 +92,7 @@ def handed_over(ticket: TicketDetail) -> None:
     with box("stack").style("gap: 0"):
         Text(t("Dispatch"), "fact-label")
         tone, icon, text = DELIVERY_TONE[ticket.delivery]
-        with box("row").style("gap: 4px"):
+        with box("abreast").style("gap: 4px"):
             ui.icon(icon).classes(f"tone-{tone}")
             Text(told(text), tag="span")
 
@@ -103,7 +103,7 @@ def lists(ticket: TicketBrief) -> None:
         for title, lines in (
             (t("Tried remotely"), ticket.tried or [t("Nothing")]),
             (t("Parts"), ticket.parts),
-            (t("Skills"), [told(skill) for skill in ticket.skills]),
+            (t("Skills"), ticket.skills),
             (t("Safety"), ticket.safety_notes),
         ):
             if lines:
@@ -111,7 +111,7 @@ def lists(ticket: TicketBrief) -> None:
                     Text(title, "fact-label")
                     with box("plain", tag="ul"):
                         for line in lines:
-                            Text(line, tag="li", classes="wrap")
+                            Text(told(line), tag="li", classes="wrap")
 
 
 def deliveries(found: list[Delivery], endpoints: list[Endpoint]) -> None:
@@ -128,7 +128,7 @@ def deliveries(found: list[Delivery], endpoints: list[Endpoint]) -> None:
                 Text(names.get(delivery.endpoint, delivery.endpoint), "wrap")
                 Text(delivery.type, "mono muted wrap")
                 if delivery.error and delivery.state != "delivered":
-                    Text(delivery.error, "small tone-bad wrap")
+                    Text(told(delivery.error), "small tone-bad wrap")
             pill(tone, icon, told(text))
             times = t("{count} requests", count=delivery.attempts)
             at = utc(delivery.ended_ns or delivery.created_ns)
@@ -141,9 +141,9 @@ def reason(ticket: TicketBrief) -> None:
     """Say why a visit is needed."""
     with box("stack stack-s"):
         Text(told(ticket.reason_text), tag="h3")
-        Text(ticket.reason_detail, "wrap")
+        Text(told(ticket.reason_detail), "wrap")
         if ticket.forecast:
-            Text(ticket.forecast, "wrap")
+            Text(told(ticket.forecast), "wrap")
 
 
 def facts_of(lines: dict[str, str]) -> None:

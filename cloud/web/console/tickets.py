@@ -130,7 +130,7 @@ def _row(found: TicketBrief, now_ns: int) -> None:
     with box("ticket-row"):
         with box("stack stack-s"):
             link(found.title, f"/tickets/{quote(found.key)}", "machine-title wrap")
-            with box("row small muted"):
+            with box("abreast small muted"):
                 link(found.machine_title, f"/machines/{quote(found.device)}", "link wrap")
                 Text(found.site, tag="span", classes="wrap")
                 tone, icon = SEVERITY_TONE[found.severity]
@@ -148,7 +148,7 @@ def _row(found: TicketBrief, now_ns: int) -> None:
 
 
 def _visit(found: TicketBrief) -> None:
-    with box("row"):
+    with box("abreast"):
         ticket_parts.state_pill(found)
         if found.visit is not None and found.state is TicketState.OPEN:
             state = told(ticket_parts.VISIT[found.visit.state])

@@ -107,7 +107,7 @@ def _head(report: Report, months: list[Sums]) -> None:
                 "{count} cases ended in {month} (UTC).", count=report.cases, month=report.month
             )
             Text(about, "muted")
-        with box("row"):
+        with box("abreast"):
             names = sorted({sums.month for sums in months} | {report.month}, reverse=True)
             chosen = ui.select(names, label=t("Month"), value=report.month)
             chosen.props("outlined dense options-dense").style("min-width: 130px")
@@ -216,7 +216,7 @@ def _row(entry: Entry) -> None:
         link(entry.case_id, f"/cases/{quote(entry.case_id)}", "link wrap")
         Text(f"{entry.device}, {entry.site}", "muted small wrap")
     with box(tag="td"):
-        Text(entry.text, "wrap").style("min-width: 220px")
+        Text(told(entry.text), "wrap").style("min-width: 220px")
         if entry.assumptions:
             assumed = ", ".join(f"{name} {value:g}" for name, value in entry.assumptions.items())
             Text(t("Counted with {assumed}", assumed=assumed), "muted small wrap")
