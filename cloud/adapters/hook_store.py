@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from cloud.adapters import database as db
 from cloud.core.delivery import DeliveryState
+from cloud.core.telling import ABOUT_TICKETS, ENDS
 
 WAITING_MAX = 20_000
 """Of one endpoint; what comes beyond is dropped, and listed as such."""
@@ -22,7 +23,8 @@ ATTEMPTS_MAX = 50
 """Requests that are kept of one delivery."""
 PRUNE_EVERY = 500
 TEXT_MAX = 500
-ENDED = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.DROPPED)
+GIVEN_UP = (DeliveryState.DEAD, DeliveryState.DROPPED)
+ENDED = (DeliveryState.DELIVERED, *GIVEN_UP)
 
 endpoints = sa.Table(
     "endpoints",
@@ -164,6 +166,32 @@ class HookStore:
         with db.transaction(self._engine, writes=True) as connection:
             db.put(connection, endpoints, asdict(row))
 
+    def switch(self, row: EndpointRow, now_ns: int, missed: Sequence[Event] = ()) -> None:
+        """Replace an endpoint that is disabled: what waits for it is given up; or enabled again.
+
+        Args:
+            row: the endpoint as it is now.
+            now_ns: plant time.
+            missed: what waits for it from now on, unless it has taken it.
+        """
+        with db.transaction(self._engine, writes=True) as connection:
+            db.put(connection, endpoints, asdict(row))
+            _give_up(connection, row, now_ns)
+            for event in missed:
+                _again(connection, event, row.id, now_ns)
+
+    def unended(self, endpoint: str) -> set[str]:
+        """Return the tickets that an endpoint was told of, or should have been, but not to the end.
+
+        The end counts when it was taken. No more are returned than may wait for it.
+        """
+        subjects = sa.select(deliveries.c.subject).where(deliveries.c.endpoint == endpoint)
+        taken = deliveries.c.state == DeliveryState.DELIVERED
+        ended = subjects.where(taken, deliveries.c.type.in_(ENDS))
+        begun = subjects.where(deliveries.c.type.in_(ABOUT_TICKETS))
+        with db.transaction(self._engine, writes=False) as connection:
+            return set(connection.execute(begun.except_(ended).limit(WAITING_MAX)).scalars())
+
     def delete_endpoint(self, endpoint: str) -> None:
         """Remove an endpoint with its deliveries."""
         with db.transaction(self._engine, writes=True) as connection:
@@ -203,6 +231,7 @@ class HookStore:
                 connection.execute(
                     endpoints.update().where(endpoints.c.id == row.id).values(health)
                 )
+                _give_up(connection, row, now_ns)
             self._ended += sum(note.delivery.state in ENDED for note in notes)
             if self._ended >= PRUNE_EVERY:
                 self._ended = 0
@@ -228,28 +257,12 @@ class HookStore:
     def replay(self, delivery: int, now_ns: int) -> DeliveryRow | None:
         """Let a delivery that was given up wait again; None: it was not given up."""
         with db.transaction(self._engine, writes=True) as connection:
-            given_up = deliveries.c.state.in_((DeliveryState.DEAD, DeliveryState.DROPPED))
-            query = _all().where(deliveries.c.id == delivery, given_up)
+            query = _all().where(deliveries.c.id == delivery, deliveries.c.state.in_(GIVEN_UP))
             found = db.fetch(connection, DeliveryRow, query)
             if not found:
                 return None
-            values = {
-                "state": DeliveryState.WAITING,
-                "held": _busy(connection, found[0].endpoint, found[0].subject),
-                "due_ns": now_ns,
-                "attempts": 0,
-                "ended_ns": None,
-            }
-            connection.execute(
-                deliveries.update().where(deliveries.c.id == delivery).values(values)
-            )
+            _revive(connection, found[0], now_ns)
             return db.fetch(connection, DeliveryRow, _all().where(deliveries.c.id == delivery))[0]
-
-    def hurry(self, endpoint: str, now_ns: int) -> None:
-        """Let everything that waits for an endpoint be due now."""
-        waits = (deliveries.c.endpoint == endpoint, deliveries.c.state == DeliveryState.WAITING)
-        with db.transaction(self._engine, writes=True) as connection:
-            connection.execute(deliveries.update().where(*waits).values(due_ns=now_ns))
 
     def delivery(self, delivery: int) -> DeliveryRow | None:
         """Return one delivery."""
@@ -289,24 +302,22 @@ def _all() -> sa.Select[*tuple[object, ...]]:
     return sa.select(*(deliveries.c[name] for name in DeliveryRow.__struct_fields__))
 
 
+def _waits(endpoint: str) -> sa.ColumnElement[bool]:
+    return (deliveries.c.endpoint == endpoint) & (deliveries.c.state == DeliveryState.WAITING)
+
+
 def _waiting(endpoint: str) -> sa.Select[*tuple[object, ...]]:
-    waits = (deliveries.c.endpoint == endpoint, deliveries.c.state == DeliveryState.WAITING)
-    return _all().where(*waits)
+    return _all().where(_waits(endpoint))
 
 
 def _busy(connection: sa.Connection, endpoint: str, subject: str) -> bool:
     """Tell whether an event of the subject waits for the endpoint."""
-    query = sa.select(deliveries.c.id).where(
-        deliveries.c.subject == subject,
-        deliveries.c.endpoint == endpoint,
-        deliveries.c.state == DeliveryState.WAITING,
-    )
+    query = sa.select(deliveries.c.id).where(deliveries.c.subject == subject, _waits(endpoint))
     return connection.execute(query.limit(1)).first() is not None
 
 
 def _add(connection: sa.Connection, event: Event, endpoint: str) -> None:
-    waits = (deliveries.c.endpoint == endpoint, deliveries.c.state == DeliveryState.WAITING)
-    count = connection.execute(sa.select(sa.func.count()).where(*waits)).scalar_one()
+    count = connection.execute(sa.select(sa.func.count()).where(_waits(endpoint))).scalar_one()
     full = count >= WAITING_MAX
     row: dict[str, object] = asdict(event) | {
         "endpoint": endpoint,
@@ -318,6 +329,36 @@ def _add(connection: sa.Connection, event: Event, endpoint: str) -> None:
         "ended_ns": event.created_ns if full else None,
     }
     db.add(connection, deliveries, [row])
+
+
+def _give_up(connection: sa.Connection, row: EndpointRow, now_ns: int) -> None:
+    """Let nothing wait for an endpoint that is disabled."""
+    if not row.disabled:
+        return
+    error = f"The endpoint was disabled: {row.disabled}"[:TEXT_MAX]
+    values = {"state": DeliveryState.DEAD, "error": error, "ended_ns": now_ns}
+    connection.execute(deliveries.update().where(_waits(row.id)).values(values))
+
+
+def _again(connection: sa.Connection, event: Event, endpoint: str, now_ns: int) -> None:
+    """Let an event wait for an endpoint that may know it, behind what waits of its subject."""
+    known = (deliveries.c.endpoint == endpoint, deliveries.c.message_id == event.message_id)
+    found = db.fetch(connection, DeliveryRow, _all().where(*known))
+    if not found:
+        _add(connection, event, endpoint)
+    elif found[0].state in GIVEN_UP:
+        _revive(connection, found[0], now_ns)
+
+
+def _revive(connection: sa.Connection, row: DeliveryRow, now_ns: int) -> None:
+    values = {
+        "state": DeliveryState.WAITING,
+        "held": _busy(connection, row.endpoint, row.subject),
+        "due_ns": now_ns,
+        "attempts": 0,
+        "ended_ns": None,
+    }
+    connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(values))
 
 
 def _note(connection: sa.Connection, note: Note) -> None:

@@ -69,7 +69,7 @@ def after(attempts: int, outcome: Outcome, now_ns: int, jitter: float) -> Next:
     """
     if not outcome.error:
         return Next(DeliveryState.DELIVERED, attempts + 1, now_ns)
-    if outcome.status == GONE:  # nothing is wrong with the event: it waits for the endpoint
+    if outcome.status == GONE:  # nothing is wrong with the event: it shares its endpoint's fate
         return Next(DeliveryState.WAITING, attempts, now_ns)
     made = attempts + 1
     if made > len(DELAYS_S) or (outcome.lasting and made >= PATIENCE):

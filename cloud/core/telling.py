@@ -32,6 +32,9 @@ ABOUT_TICKETS = {
 """Events about a ticket, and what has become of it then."""
 
 
+ENDS = (EventType.TICKET_WITHDRAWN, EventType.TICKET_CLOSED)
+
+
 class Telling(Struct, frozen=True, kw_only=True):
     """One event, before it is put into the form that an endpoint wants."""
 

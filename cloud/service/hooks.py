@@ -23,6 +23,7 @@ from cloud.adapters.mqtt import read_password
 from cloud.adapters.rollout_store import Line
 from cloud.adapters.store import Store
 from cloud.config import Config
+from cloud.core import telling, visits
 from cloud.core.delivery import DeliveryState, message_id
 from cloud.core.telling import EventType, Telling
 from cloud.service import sample
@@ -55,7 +56,7 @@ class Hooks:
         given = self._config.webhook
         if not given.url:
             if kept is not None and not kept.disabled:
-                self._store.hooks.put_endpoint(replace(kept, disabled=REMOVED))
+                self._switch(kept, replace(kept, disabled=REMOVED))
             return
         order = EndpointOrder(
             name=CONFIG,
@@ -85,28 +86,49 @@ class Hooks:
             if row.disabled == REMOVED:
                 row = replace(row, disabled="")
         if row != kept:
-            self._store.hooks.put_endpoint(row)
+            self._switch(kept, row)
+
+    def _switch(self, before: EndpointRow | None, row: EndpointRow) -> None:
+        """Keep an endpoint that is disabled, or that is enabled again and hears what it missed."""
+        again = before is not None and before.disabled and not row.disabled
+        missed = self._missed(row) if again else []
+        self._store.hooks.switch(row, self._clock.now_ns(), missed)
+
+    def _missed(self, row: EndpointRow) -> list[Event]:
+        """Return the events of tickets that are open, and of those that it may take for open."""
+        known, order = self._store.hooks.unended(row.id), _order(row)
+        cases = {case.case_id for case in self._store.open_cases()}
+        told = telling.about_tickets(
+            self._store.told(cases | {visits.case_of(key) for key in known})
+        )
+        over = {event.subject for event in told if event.type in telling.ENDS} - known
+        wanted = (event for event in told if _wants(order, event.type))
+        return [self._event(event) for event in wanted if event.subject not in over]
 
     def tell(self, event: Telling) -> None:
         """Put an event on its way to all that want it; the same again changes nothing.
 
+        An endpoint that is disabled is told nothing, now or later.
+
         Raises:
             Unreachable: the database does not answer; nothing was written.
         """
-        rows = [row for row in self._rows.values() if row.disabled != REMOVED]
+        rows = [row for row in self._rows.values() if not row.disabled]
         to = [row.id for row in rows if _wants(_order(row), event.type)]
         self._write(event, to)
 
     def _write(self, event: Telling, to: Sequence[str]) -> None:
-        written = Event(
+        self._store.hooks.tell(self._event(event), to)
+        self._postman.wake()
+
+    def _event(self, event: Telling) -> Event:
+        return Event(
             message_id=message_id(event.id),
             type=event.type.value,
             subject=event.subject,
             event=msgspec.json.encode(event),
             created_ns=self._clock.now_ns(),
         )
-        self._store.hooks.tell(written, to)
-        self._postman.wake()
 
     async def run(self) -> None:
         """Deliver what is due until cancelled."""
@@ -198,13 +220,13 @@ class Hooks:
             raise Refused(f"{error}; check the address") from error
 
     async def enable(self, endpoint: str, by: str, *, enabled: bool) -> Endpoint:
-        """Send to it again, or no more. What waits is sent at once."""
+        """Send to it again, what it has missed first; or no more: what waits is given up."""
         row = self._row(endpoint)
         why = "" if enabled else f"{BY_SOMEBODY}{by}."
-        row = replace(row, disabled=why, failing_since_ns=None)
-        self._put(row, by, "webhook enabled" if enabled else "webhook disabled", "")
-        if enabled:
-            self._store.hooks.hurry(endpoint, self._clock.now_ns())
+        before, row = row, replace(row, disabled=why, failing_since_ns=None)
+        self._switch(before, row)
+        self._rows[endpoint] = row
+        self._record(by, "webhook enabled" if enabled else "webhook disabled", row.name)
         self._postman.wake()
         return self._endpoint(endpoint)
 
@@ -265,8 +287,11 @@ class Hooks:
         """Try a dead delivery again, under its old id.
 
         Raises:
-            Refused: it is not dead.
+            Refused: it is not dead, or its endpoint is disabled.
         """
+        known = self._store.hooks.delivery(delivery)
+        if known is not None and self._row(known.endpoint).disabled:
+            raise Refused("its endpoint is disabled: enable it first")
         row = self._store.hooks.replay(delivery, self._clock.now_ns())
         if row is None:
             raise Refused(f"delivery {delivery} was not given up, so there is nothing to replay")

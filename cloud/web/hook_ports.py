@@ -84,7 +84,7 @@ class Hooks(Protocol):
         """Change an endpoint. Raises `Refused` like `create`, and for one from the file."""
 
     async def enable(self, endpoint: str, by: str, *, enabled: bool) -> Endpoint:
-        """Send to it again, or no more."""
+        """Send to it again, what it has missed first; or no more: what waits is given up."""
 
     async def delete(self, endpoint: str, by: str) -> None:
         """Remove an endpoint and what waits for it."""
@@ -107,5 +107,5 @@ class Hooks(Protocol):
         """Try a dead delivery again, under its old id.
 
         Raises:
-            Refused: it is not dead.
+            Refused: it is not dead, or its endpoint is disabled.
         """

@@ -22,6 +22,10 @@ EXAMPLE = {
     "format": "farfix",
     "events": ["farfix.ticket.opened", "farfix.ticket.withdrawn", "farfix.ticket.closed"],
 }
+SWITCHES = {
+    True: "Send to it again, first what it has missed of tickets that matter to it",
+    False: "Send nothing more to it; what waits is given up",
+}
 
 
 class Created(Struct, frozen=True):
@@ -97,8 +101,9 @@ def _states(router: APIRouter, hooks: Hooks, admin: Any) -> None:  # noqa: ANN40
         return _json(Rotated(await hooks.rotate(endpoint, person.name)))
 
     for verb, enabled in (("enable", True), ("disable", False)):
-        text = "Send to it again, what waits first" if enabled else "Send nothing more to it"
-        route = router.post(f"/{{endpoint}}/{verb}", summary=text, responses=_said(Endpoint))
+        route = router.post(
+            f"/{{endpoint}}/{verb}", summary=SWITCHES[enabled], responses=_said(Endpoint)
+        )
         route(_switch(hooks, admin, enabled=enabled))
 
     @router.post(

@@ -77,6 +77,30 @@ def test_a_replay_waits_for_its_turn(hooks: HookStore) -> None:
     assert due(hooks) == [first.message_id]
 
 
+def test_a_disabled_endpoint_waits_for_nothing_and_hears_later_what_it_missed(
+    hooks: HookStore,
+) -> None:
+    for number in (1, 2):
+        hooks.tell(event(number), ["a", "b"])
+    first = hooks.deliveries(endpoint="a")[-1]
+    row = EndpointRow(id="a", name="a", order=b"{}", secret="s", disabled="Gone.")
+    hooks.switch(row, NOW_NS)
+    assert [(d.state, d.error) for d in hooks.deliveries(endpoint="a")] == [
+        (DeliveryState.DEAD, "The endpoint was disabled: Gone.")
+    ] * 2
+    assert [d.state for d in hooks.deliveries(endpoint="b")] == [DeliveryState.WAITING] * 2
+    hooks.turn([ended(first)], [row], {}, NOW_NS)  # it was on its way
+    assert hooks.unended("a") == {"case-1"}
+    hooks.switch(replace(row, disabled=""), NOW_NS, [event(n) for n in (1, 2, 3)])
+    assert due(hooks) == ["msg_case-1_2", "msg_case-1_1"], "its second, and the first of b"
+    second, third = hooks.deliveries(endpoint="a", state="waiting")[::-1]
+    assert (second.held, third.held) == (False, True)
+    end = replace(event(4), type="farfix.ticket.closed")
+    hooks.tell(end, ["a"])
+    hooks.turn([ended(hooks.deliveries(endpoint="a")[0])], [], {}, NOW_NS)
+    assert hooks.unended("a") == set()
+
+
 def test_names_are_unique_and_deleting_takes_deliveries_along(hooks: HookStore) -> None:
     with pytest.raises(Refused):
         hooks.put_endpoint(EndpointRow(id="c", name="a", order=b"{}", secret="s"))

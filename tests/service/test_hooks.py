@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from cloud.adapters import webhook
-from cloud.adapters.store import Store
+from cloud.adapters.store import CaseRow, OutboxRow, Store
 from cloud.config import Config
 from cloud.core.telling import EventType, Telling
 from cloud.service import hooks as service
@@ -46,6 +46,31 @@ class World:
         self.store = Store(f"sqlite:///{folder / 'cases.db'}")
         self.origin_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
         self.settings: dict[str, object] = {}
+
+    def decided(self, hooks: Hooks, case_id: str, *kinds: EventType) -> None:
+        """Let a case go on as the desk does: saved with what others are told, then told."""
+        known = self.store.case(case_id)
+        version = known.version if known else 0
+        events = [telling(version + n, kind, case_id) for n, kind in enumerate(kinds)]
+        row = CaseRow(
+            case_id=case_id,
+            device=case_id,
+            phase="dispatched",
+            open=CLOSED not in kinds,
+            opened_ns=1,
+            updated_ns=1,
+            version=version + len(kinds),
+            data=b"{}",
+        )
+        outbox = [
+            OutboxRow(
+                key=e.id, case_id=case_id, kind="tell", payload=msgspec.json.encode(e), due_ns=1
+            )
+            for e in events
+        ]
+        self.store.save(row, version or None, [], outbox)
+        for event in events:
+            hooks.tell(event)
 
     def hooks(self) -> Hooks:
         scale = f"{SPEED:g}@{self.origin_ns}"
@@ -101,6 +126,11 @@ def states(hooks: Hooks, **chosen: str) -> list[str]:
 
 def numbers(receiver: Receiver) -> list[int]:
     return [json.loads(got.body)["data"]["number"] for got in receiver.got]
+
+
+def heard(receiver: Receiver, subject: str) -> list[str]:
+    events = [json.loads(got.body) for got in receiver.got]
+    return [e["type"] for e in events if e["subject"] == subject and "ticket" in e["type"]]
 
 
 async def test_an_event_arrives_once_signed_as_the_receiver_expects(
@@ -191,22 +221,70 @@ async def test_a_lasting_error_is_given_up_told_and_replayed(
             await hooks.replay(dead.id, "admin")
 
 
-async def test_gone_disables_and_nothing_is_lost(world: World, receiver: Receiver) -> None:
+async def test_gone_disables_and_what_waits_is_given_up(world: World, receiver: Receiver) -> None:
     receiver.answer = lambda _: (410, {}, b"")
     async with running(world.hooks()) as hooks:
         endpoint, _ = await hooks.create(order(receiver), "admin")
-        hooks.tell(telling())
-        await until(lambda: bool(hooks.endpoints()[0].disabled))
-        hooks.tell(telling(1, CLOSED))
-        await asyncio.sleep(0.2)
-        assert states(hooks) == ["waiting", "waiting"]
-        assert len(receiver.got) == 1
+        world.decided(hooks, "case-1", OPENED, UPDATED)
+        await until(lambda: states(hooks) == ["dead", "dead"])
+        assert numbers(receiver) == [0]
+        assert all("disabled: It answered 410" in d.error for d in hooks.deliveries())
         assert "410" in hooks.troubles()[0]
+        with pytest.raises(Refused, match="enable it first"):
+            await hooks.replay(hooks.deliveries()[0].id, "admin")
         receiver.answer = lambda _: (204, {}, b"")
         await hooks.enable(endpoint.id, "admin", enabled=True)
         await until(lambda: states(hooks) == ["delivered", "delivered"])
         assert numbers(receiver) == [0, 0, 1]
         assert hooks.troubles() == []
+
+
+async def test_a_disabled_endpoint_is_told_nothing_and_later_what_still_matters(
+    world: World, receiver: Receiver
+) -> None:
+    with hook_receiver.receiving() as other:
+        async with running(world.hooks()) as hooks:
+            endpoint, _ = await hooks.create(order(receiver), "admin")
+            await hooks.create(order(other, name="other"), "admin")
+            world.decided(hooks, "known", OPENED)
+            world.decided(hooks, "still-open", OPENED)
+            await until(lambda: states(hooks, endpoint=endpoint.id) == ["delivered"] * 2)
+            await hooks.enable(endpoint.id, "admin", enabled=False)
+            world.decided(hooks, "known", CLOSED)
+            world.decided(hooks, "over", OPENED, CLOSED)
+            world.decided(hooks, "new", OPENED, UPDATED, EventType.CASE_REOPENED)
+            assert states(hooks, endpoint=endpoint.id) == ["delivered"] * 2
+            assert hooks.troubles() == []
+            await hooks.enable(endpoint.id, "admin", enabled=True)
+            world.decided(hooks, "new", CLOSED)
+            await until(lambda: states(hooks) == ["delivered"] * 15)
+    assert heard(receiver, "known") == [OPENED, CLOSED]
+    assert heard(receiver, "still-open") == [OPENED]
+    assert heard(receiver, "over") == []
+    assert heard(receiver, "new") == [OPENED, UPDATED, CLOSED]
+    assert len(other.got) == 9
+    assert len({got.headers["webhook-id"] for got in receiver.got}) == 6
+
+
+async def test_what_is_under_way_when_an_endpoint_is_disabled_counts_if_it_is_taken(
+    world: World, receiver: Receiver
+) -> None:
+    over = threading.Event()
+    receiver.answer = lambda got: (
+        over.wait(10),
+        (503 if json.loads(got.body)["subject"] == "fails" else 204, {}, b""),
+    )[1]
+    async with running(world.hooks()) as hooks:
+        endpoint, _ = await hooks.create(order(receiver), "admin")
+        world.decided(hooks, "works", OPENED)
+        world.decided(hooks, "fails", OPENED)
+        await until(lambda: len(receiver.got) == 2)
+        await hooks.enable(endpoint.id, "admin", enabled=False)
+        assert states(hooks) == ["dead", "dead"]
+        over.set()
+        await until(lambda: states(hooks) == ["delivered", "dead"])
+        await until(lambda: len(hooks.attempts(hooks.deliveries()[0].id)) == 1)
+        assert states(hooks) == ["delivered", "dead"]
 
 
 async def test_retry_after_is_kept_to_in_the_receivers_seconds(
@@ -323,8 +401,13 @@ async def test_the_file_sets_an_endpoint_that_only_the_file_changes(
     world.settings = {}
     hooks = world.hooks()
     assert hooks.endpoints()[0].disabled == service.REMOVED
-    hooks.tell(telling(3))
+    world.decided(hooks, "case-2", OPENED)
     assert states(hooks) == ["delivered"] * 2
+    world.settings = {"webhook": hook}
+    assert states(world.hooks()) == ["delivered"] * 2 + ["waiting"]
+    world.settings = {}
+    hooks = world.hooks()
+    assert states(hooks) == ["delivered"] * 2 + ["dead"]
     await hooks.delete(CONFIG, "admin")
     secret.write_text("nonsense")
     world.settings = {"webhook": hook}
