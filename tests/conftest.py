@@ -4,8 +4,14 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import peers
+
+# Hypothesis' own profile for machines whose speed nobody knows: no limit of time, and the same
+# examples everywhere. Look for others by: make test ARGS="--hypothesis-profile=search"
+settings.register_profile("search", settings.get_profile("ci"), derandomize=False)
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

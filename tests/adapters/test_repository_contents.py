@@ -213,7 +213,7 @@ NAMES = st.sampled_from(sorted(FILES))
 
 
 @given(name=NAMES, at=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_flipped_byte_is_refused_or_means_the_same(name: str, at: float, bits: int) -> None:
     data = bytearray(FILES[name])
     data[int(at * len(data))] ^= bits
@@ -229,7 +229,7 @@ def test_a_flipped_byte_is_refused_or_means_the_same(name: str, at: float, bits:
 
 
 @given(files=st.dictionaries(NAMES, st.binary(max_size=50) | st.sampled_from(list(FILES.values()))))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nonsense_is_refused_and_nothing_else(files: Files) -> None:
     try:
         found = signed_metadata.verify(files, ROOM.first_root, {}, signed_metadata.WHENEVER)

@@ -136,7 +136,7 @@ class Store(RuleBasedStateMachine):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestStore.settings = settings(max_examples=25, stateful_step_count=20)
 
 
 COLUMNS = st.one_of(

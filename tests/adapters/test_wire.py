@@ -136,7 +136,7 @@ def test_a_batch_becomes_rows() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -177,7 +177,7 @@ ARRIVALS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ARRIVALS, ARRIVALS, ARRIVALS)
 def test_what_the_journal_refused_has_never_been(
     first: list[tuple[str, str, int]],
@@ -212,7 +212,7 @@ def test_what_compiled_code_counted_is_taken_back_too() -> None:
         assert acks(under_test) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ARRIVALS, max_size=4))
 def test_the_journal_reads_as_the_wire_did(groups: list[list[tuple[str, str, int]]]) -> None:
     live, again, restored = reader(), reader(), reader()

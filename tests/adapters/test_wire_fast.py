@@ -129,7 +129,7 @@ WRITERS: list[Callable[[TelemetryBatch], bytes]] = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(batches(), st.sampled_from(WRITERS))
 def test_valid_batches_give_the_same_rows(
     batch: TelemetryBatch, write: Callable[[TelemetryBatch], bytes]
@@ -144,7 +144,7 @@ def test_valid_batches_give_the_same_rows(
     np.testing.assert_array_equal(taken.rows.values[:, columns], expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(-1e6, 1e6) | st.none(), min_size=3, max_size=3),
     st.booleans(),
@@ -204,7 +204,7 @@ def mutations(draw: st.DrawFn, data: bytes) -> bytes:
     return data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_mutilated_batches_get_the_same_answer(data: st.DataObject) -> None:
     batch = data.draw(batches())
@@ -277,7 +277,7 @@ def test_shapes_that_are_none_get_the_same_answer(text: bytes) -> None:
     pair.take(text.replace(b"%s", name))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_mutilated_streams_never_break_it(data: st.DataObject) -> None:
     batch = data.draw(batches())
@@ -303,7 +303,7 @@ def parse(text: str) -> float | None:
     return float(value[0, 0]) if end == len(text) else None
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     st.one_of(
         st.floats(allow_nan=False, allow_infinity=False).map(repr),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.adapters import broker
@@ -78,7 +78,6 @@ def test_what_is_sent_is_what_the_contract_says(machine_type: str, qos: int) -> 
     assert all(a.times_ns[0] < b.times_ns[0] for a, b in pairwise(batches))
 
 
-@settings(deadline=None)  # the first call compiles
 @given(
     st.lists(st.tuples(st.integers(0, 99_999), st.integers(1, 10**9)), max_size=20),
     st.lists(st.integers(0, 2000), max_size=6),

@@ -214,7 +214,9 @@ def test_a_bundle_may_be_large_and_needs_no_image_key(kit: Kit, image: Path) -> 
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(st.sampled_from(["add", "renew", "publish", "root"]), max_size=6))
 def test_versions_only_go_up(steps: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -81,7 +81,7 @@ def test_the_alarm_is_attributed_to_the_signal_that_is_wrong() -> None:
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_how_rows_are_batched_and_interleaved_does_not_matter(data: st.DataObject) -> None:
     machines = data.draw(st.integers(1, 4))
     order = np.array(data.draw(st.lists(st.integers(0, machines - 1), min_size=400, max_size=400)))
@@ -111,7 +111,7 @@ WILD = st.floats(width=64) | st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf,
     st.lists(st.integers(-(2**63), 2**63 - 1), min_size=90, max_size=90),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_row_breaks_a_fleet(
     rows: list[tuple[float, float, float]], times: list[int], trained: bool
 ) -> None:

@@ -143,7 +143,7 @@ def test_a_forest_out_of_nodes_still_answers() -> None:
 ANY = st.floats(width=64) | st.sampled_from([0.0, 1.0, 1e308, 5e-324])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays(np.float64, st.tuples(st.integers(0, 60), st.just(3)), elements=ANY),
     st.lists(st.integers(-2, 4), min_size=60, max_size=60),

@@ -276,7 +276,7 @@ READINGS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(READINGS, max_size=40))
 def test_no_data_makes_it_raise(commissioned: bytes, rows: list[Reading]) -> None:
     quick = Settings(commissioning_s=1e-9, commissioning_samples=8)

@@ -53,7 +53,7 @@ def walk(detector: Any, rows: list[Row]) -> list[float]:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_row_by_row_is_what_a_fleet_says_in_batches_of_any_size(data: st.DataObject) -> None:
     """To the last bit: any signals, gaps, doubled and late rows, machines and batches mixed."""
     d, machines = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))

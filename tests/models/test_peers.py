@@ -123,7 +123,7 @@ def test_a_saved_table_goes_on_exactly() -> None:
     assert peers.compare(again, LAYOUT, DAY + 19) == peers.compare(table, LAYOUT, DAY + 19)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from(["nan", "same", "huge", "holes"]))
 def test_no_data_of_any_kind_makes_it_raise(seed: int, what: str) -> None:
     rng = np.random.default_rng(seed)

@@ -210,7 +210,7 @@ wild = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lives=st.lists(
         st.lists(st.tuples(wild, st.lists(wild, min_size=2, max_size=2)), max_size=12),

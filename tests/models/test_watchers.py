@@ -255,7 +255,7 @@ WILD = st.floats(width=64) | st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf,
     ),
     st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_row_breaks_a_watch(rows: list[tuple[float, ...]], trained: bool) -> None:
     w = Watchers(rig(), 1, Settings(commissioning_s=40, commissioning_samples=40))
     if trained:

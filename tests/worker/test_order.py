@@ -20,7 +20,7 @@ readings = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(readings, st.lists(st.integers(0, 60 * MINUTE_NS), min_size=DEVICES, max_size=DEVICES))
 def test_the_present_is_new_punctual_and_not_held_back(
     rows: list[tuple[int, int, bool]], newest: list[int]
