@@ -4,7 +4,6 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from cloud.adapters import broker
@@ -21,6 +20,7 @@ from farfix.chaos.watcher import Watcher
 from farfix.children import end_like_ctrl_c
 from farfix.demo import stage
 from farfix.demo.dispatch import Dispatch
+from farfix.screen import check_report, write_report
 
 
 class Options(Struct, frozen=True):
@@ -58,8 +58,7 @@ def options(samples: int, kill: str, network: str, seed: int) -> Options:
 
 def main(chosen: Options, report_file: Path | None) -> int:
     """Run a drill; return the exit code."""
-    if report_file is not None and not report_file.absolute().parent.is_dir():
-        raise Malformed(f"cannot write {report_file}: there is no such folder")
+    check_report(report_file)
     if Program.STORE in chosen.kill and influxd.program() is None:
         raise Refused(
             "the embedded store lives inside the gateway and cannot be killed alone: install "
@@ -78,7 +77,7 @@ def main(chosen: Options, report_file: Path | None) -> int:
         print(f"farfix chaos: {error}", file=sys.stderr)
         return 1
     file = report_file or chosen.folder / "report.json"
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    write_report(file, result)
     print(f"Report: {file}")
     return 1 if result.problems else 0
 

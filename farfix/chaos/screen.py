@@ -1,18 +1,12 @@
 """What a drill shows while it runs: a line that changes on a terminal, plain lines elsewhere."""
 
-import sys
-from types import TracebackType
-from typing import Self
-
 from msgspec import Struct
-from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from farfix import screen
 from farfix.chaos.report import Report
 
-PLAIN_WIDTH = 150
 PLAIN_EVERY_S = 10.0
 
 
@@ -40,24 +34,17 @@ class Progress(Struct, frozen=True):
         return line if self.stored is None else f"{line}; {self.stored} rows stored"
 
 
-class Screen:
+class Screen(screen.Screen):
     """A line that changes on a terminal, and lines of what happens; plain lines elsewhere."""
 
     def __init__(self, *, live: bool) -> None:
-        width = None if sys.stdout.isatty() else PLAIN_WIDTH
-        self.console = Console(highlight=False, soft_wrap=not live, width=width)
-        self._live = Live(console=self.console, refresh_per_second=4) if live else None
+        super().__init__(live=live)
         self._said_s = float("-inf")
-
-    def say(self, text: str, style: str = "") -> None:
-        """Print a line."""
-        self.console.print(Text(text, style))
 
     def progress(self, progress: Progress, now_s: float) -> None:
         """Show how far it has come."""
-        if self._live is not None:
-            self._live.update(Group(Text(progress.text(), "bold")))
-        elif now_s - self._said_s >= PLAIN_EVERY_S:
+        drawn = self.draw(Text(progress.text(), "bold"))
+        if not drawn and now_s - self._said_s >= PLAIN_EVERY_S:
             self._said_s = now_s
             self.say(progress.text())
 
@@ -73,21 +60,7 @@ class Screen:
         )
         for case in report.cases:
             self.say(f"Case {case.case_id}, opened at {case.opened_s} s: {case.phase}")
-        for problem in report.problems:
-            self.say(f"NOT AS IT SHOULD BE: {problem}", "bold red")
-        if not report.problems:
-            self.say("Nothing lost, nothing doubled, every case where it stood.", "bold green")
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self.verdict(report.problems, "Nothing lost, nothing doubled, every case where it stood.")
 
 
 def _faults(report: Report) -> Table:

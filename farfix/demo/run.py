@@ -11,7 +11,7 @@ from msgspec import Struct
 from cloud.adapters import broker
 from cloud.adapters.clock import PlantClock
 from contract import machines as machine_types
-from contract.errors import FarfixError, Malformed, Unreachable
+from contract.errors import FarfixError, Unreachable
 from contract.firmware import Claims
 from contract.timescale import Timescale
 from farfix import release_kit
@@ -25,6 +25,7 @@ from farfix.demo.report import Report
 from farfix.demo.screen import Screen
 from farfix.demo.script import Injection, Nature
 from farfix.demo.stage import Stage
+from farfix.screen import check_report, write_report
 from farfix.witness import Witness
 from firmware_sim import images
 
@@ -67,8 +68,7 @@ def main(
     """Run the demo; return the exit code."""
     options = Options(minutes, machines, seed, headless)
     file = report_file or options.folder / "report.json"
-    if report_file is not None and not report_file.absolute().parent.is_dir():
-        raise Malformed(f"cannot write {report_file}: there is no such folder")
+    check_report(report_file)
     end_like_ctrl_c()
     try:
         with Screen(live=sys.stdout.isatty() and not headless) as screen:
@@ -79,8 +79,7 @@ def main(
     except FarfixError as error:
         print(f"farfix demo: {error}", file=sys.stderr)
         return 1
-    text = msgspec.json.format(msgspec.json.encode(result), indent=1).decode() + "\n"
-    file.write_text(text)
+    write_report(file, result)
     screen.say(f"Report: {file}")
     return 1 if result.problems else 0
 

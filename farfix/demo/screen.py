@@ -1,18 +1,12 @@
 """What the demo shows while it runs: a live table on a terminal, plain lines elsewhere."""
 
-import sys
-from types import TracebackType
-from typing import Self
-
-from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from farfix import screen
 from farfix.api import Fleet
 from farfix.demo.report import Report, moment
 
-PLAIN_WIDTH = 150
 STYLES = {
     "healthy": "green",
     "learning": "cyan",
@@ -26,18 +20,12 @@ STYLES = {
 }
 
 
-class Screen:
+class Screen(screen.Screen):
     """The terminal, or a plain stream of lines."""
 
     def __init__(self, *, live: bool) -> None:
-        width = None if sys.stdout.isatty() else PLAIN_WIDTH
-        self.console = Console(highlight=False, soft_wrap=not live, width=width)
-        self._live = Live(console=self.console, refresh_per_second=4) if live else None
+        super().__init__(live=live)
         self._progress = -1
-
-    def say(self, text: str, style: str = "") -> None:
-        """Print a line."""
-        self.console.print(Text(text, style))
 
     def event(self, at_ns: int, text: str, style: str = "") -> None:
         """Print what happened at a plant time."""
@@ -45,8 +33,7 @@ class Screen:
 
     def fleet(self, fleet: Fleet, headline: str) -> None:
         """Show all machines as they are."""
-        if self._live is not None:
-            self._live.update(Group(Text(headline, "bold"), _machines(fleet)))
+        if self.draw(Text(headline, "bold"), _machines(fleet)):
             return
         progress = int(100 * min((m.progress for m in fleet.machines), default=0.0))
         if progress // 20 != self._progress // 20:
@@ -64,26 +51,7 @@ class Screen:
             )
         rss = ", ".join(f"{name} {mb:.0f} MB" for name, mb in report.peak_rss_mb.items())
         self.say(f"Peak memory: {rss}.")
-        for problem in report.problems:
-            self.say(f"NOT AS IT SHOULD BE: {problem}", "bold red")
-        if not report.problems:
-            self.say("Every fault ended as it should.", "bold green")
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self.freeze()
-
-    def freeze(self) -> None:
-        """Leave the live table as it is; what follows is plain."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self.verdict(report.problems, "Every fault ended as it should.")
 
 
 def _machines(fleet: Fleet) -> Table:

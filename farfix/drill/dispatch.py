@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-import msgspec
 
 from cloud.adapters import broker, webhook
 from cloud.adapters.broker import Broker, User
 from cloud.adapters.clock import PlantClock
 from cloud.core.telling import EventType
-from contract.errors import FarfixError, Malformed, Refused, Unreachable
+from contract.errors import FarfixError, Refused, Unreachable
 from farfix import toml
 from farfix.children import end_like_ctrl_c, free_port, tail
 from farfix.drill.dispatch_report import Report, say
+from farfix.screen import check_report, write_report
 
 if TYPE_CHECKING:
     from farfix.drill.dispatch_receiver import Receiver
@@ -50,8 +50,7 @@ TOKEN = "drill-" + "0" * 26
 
 def main(cases: int, kills: int, seed: int, report_file: Path | None) -> int:
     """Run the drill; return the exit code."""
-    if report_file is not None and not report_file.absolute().parent.is_dir():
-        raise Malformed(f"cannot write {report_file}: there is no such folder")
+    check_report(report_file)
     if importlib.util.find_spec("standardwebhooks") is None:
         raise Refused("this drill needs the package standardwebhooks: pip install 'farfix[dev]'")
     end_like_ctrl_c()
@@ -62,8 +61,7 @@ def main(cases: int, kills: int, seed: int, report_file: Path | None) -> int:
             print(f"farfix drill: {error}", file=sys.stderr)
             return 1
     if report_file is not None:
-        text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
-        report_file.write_text(text + "\n")
+        write_report(report_file, found)
     say(found)
     return 1 if found.problems else 0
 

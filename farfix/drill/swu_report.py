@@ -3,19 +3,15 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from msgspec import Struct
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from farfix import screen
 from farfix.drill.swu_judge import Judged, Payload
 from farfix.drill.swu_plan import Fault
-
-PLAIN_WIDTH = 150
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -75,13 +71,13 @@ def report(
     )
 
 
-class Screen:
+class Screen(screen.Screen):
     """A bar on a terminal, a line for each run elsewhere."""
 
     def __init__(self, runs: int) -> None:
+        super().__init__(live=False)
         terminal = sys.stdout.isatty()
-        self.console = Console(highlight=False, width=None if terminal else PLAIN_WIDTH)
-        self._bar = Progress(
+        self._moving = self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -91,10 +87,6 @@ class Screen:
         )
         self._task = self._bar.add_task("updates", total=runs)
         self._plain = not terminal
-
-    def say(self, text: str, style: str = "") -> None:
-        """Print a line."""
-        self.console.print(Text(text, style))
 
     def done(self, judged: Judged) -> None:
         """Show that a run has ended."""
@@ -125,16 +117,4 @@ class Screen:
             f"{made.spare_damaged} it left half a payload in the spare slot; {made.resumed} "
             f"downloads resumed; {made.downloaded_mb:g} MB, {made.minutes:g} min."
         )
-        for problem in made.problems:
-            self.say(f"NOT AS IT SHOULD BE: {problem}", "bold red")
-        if not made.problems:
-            self.say("Every verdict is what is really on the computer.", "bold green")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self.verdict(made.problems, "Every verdict is what is really on the computer.")

@@ -16,14 +16,13 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
-import msgspec
 from msgspec import Struct
 
 from cloud.adapters import broker
 from cloud.adapters.broker import Broker
 from cloud.adapters.clock import PlantClock
 from contract import codec, topics
-from contract.errors import FarfixError, Malformed, Refused
+from contract.errors import FarfixError, Refused
 from contract.topics import Channel
 from farfix.api import Gateway
 from farfix.children import Children, end_like_ctrl_c
@@ -35,6 +34,7 @@ from farfix.drill.swu_plan import Run
 from farfix.drill.swu_report import Report, Screen, report
 from farfix.drill.swu_run import Stand, perform
 from farfix.drill.swu_stage import Stage
+from farfix.screen import check_report, write_report
 
 PARALLEL = 6
 """Computers at a time; what two cores bear beside the gateway."""
@@ -53,8 +53,7 @@ class Told(Struct, frozen=True):
 
 def main(runs: int, seed: int, report_file: Path | None) -> int:
     """Run the drill; return the exit code."""
-    if report_file is not None and not report_file.absolute().parent.is_dir():
-        raise Malformed(f"cannot write {report_file}: there is no such folder")
+    check_report(report_file)
     for program, package in PROGRAMS.items():
         if shutil.which(program) is None:
             raise Refused(f"this drill needs {program} (Debian: apt install {package})")
@@ -72,7 +71,7 @@ def main(runs: int, seed: int, report_file: Path | None) -> int:
         print(f"farfix drill swupdate: {error}", file=sys.stderr)
         return 1
     file = report_file or folder / "report.json"
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    write_report(file, result)
     print(f"Report: {file}")
     return 1 if result.problems else 0
 
