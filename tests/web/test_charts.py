@@ -110,3 +110,25 @@ def test_a_single_chart_leaves_room_for_the_names_of_its_marks() -> None:
     track = Track(title="s", times_ns=[], values=[])
     bare = charts.chart([track], SPAN, [], [Mark(S, "", "bad")])["grid"][0]["top"]
     assert charts.chart([track], SPAN, [], [Mark(S, "Detected", "bad")])["grid"][0]["top"] > bare
+
+
+def test_names_fit_on_a_phone() -> None:
+    long = "Closed by the technician's report"
+    near = [Mark(300 * S, "Detected", "bad"), Mark(600 * S, long, "ok")]
+    assert charts.lane_count(near, SPAN) == 2, "a long name needs more room"
+    assert charts.lane_count([near[0], Mark(600 * S, "Sent", "info")], SPAN) == 1
+    ends = [Mark(at * S, long, "ok") for at in (0, 500, 1000)]
+    option = charts.chart([Track(title="a", times_ns=[], values=[])], SPAN, [], ends)
+    lines = option["series"][0]["markLine"]["data"]
+    assert [line["label"]["align"] for line in lines] == ["left", "center", "right"]
+
+
+def test_words_of_close_points_do_not_lie_over_each_other() -> None:
+    points = [Point(at * S, 1.0, "+6.0 s", "bad") for at in (310, 300, 900)]
+    track = Track(title="s", times_ns=[], values=[], points=points)
+    option = charts.chart([track], SPAN, [], [])
+    data = option["series"][0]["markPoint"]["data"]
+    assert [(p["coord"][0], p["label"]["show"]) for p in data] == [
+        (300_000, True), (310_000, False), (900_000, True),
+    ]  # fmt: skip
+    assert option["yAxis"][0]["boundaryGap"][1] != "0%", "words have room above their dots"

@@ -1,5 +1,6 @@
 """ECharts options from numbers. Pure; colours are chosen to read well on light and dark."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,14 +50,18 @@ class Track(Struct, frozen=True, kw_only=True):
     level: float | None = None
     """A horizontal line, such as the alarm level or the expected value."""
     level_label: str = ""
-    """What the dashed line stands for; part of the title."""
+    """What the dashed line stands for; told below the title."""
     points: Sequence[Point] = ()
     names: dict[str, str] = {}
     """For modes: number to name; draws steps from name to name."""
 
 
 MAX_LANES, LANE_PX = 3, 15
-HEAD_PX, TRACK_PX, FOOT_PX = 26, 104, 28
+HEAD_PX, TRACK_PX, FOOT_PX = 42, 104, 28
+NARROW_PX, TITLE_PX, SIDE_PX = 270, 310, 20
+"""On a phone: width of a plot, of a title, and the margin beside a plot."""
+LETTER_PX, WIDE_PX = 6.2, 11.5
+"""Width of a letter on charts, and of a Chinese character."""
 
 
 def chart(tracks: list[Track], span: Area, areas: list[Area], marks: list[Mark]) -> Options:
@@ -84,7 +89,8 @@ def chart(tracks: list[Track], span: Area, areas: list[Area], marks: list[Mark])
         "xAxis": [_x_axis(i, count, span) for i in range(count)],
         "yAxis": [_y_axis(track, i) for i, track in enumerate(tracks)],
         "series": [
-            _series(track, i, areas, marks, None if i else lanes) for i, track in enumerate(tracks)
+            _series(track, (i, span), areas, marks, None if i else lanes)
+            for i, track in enumerate(tracks)
         ]
         + [_level(t, i, span) for i, t in enumerate(tracks) if t.level is not None],
     }
@@ -111,9 +117,16 @@ def _grid(index: int, count: int, top: int) -> Options:
 
 
 def _title(track: Track, top: int) -> Options:
-    style = {"fontSize": 12, "fontWeight": 500, "color": GREY}
-    dashed = f"   ({track.level_label})" if track.level is not None else ""
-    return {"text": track.title + dashed, "left": 4, "top": top, "textStyle": style}
+    style = {"fontSize": 12, "color": GREY, "width": TITLE_PX, "overflow": "truncate"}
+    return {
+        "text": track.title,
+        "subtext": track.level_label if track.level is not None else "",
+        "left": 4,
+        "top": top,
+        "itemGap": 2,
+        "textStyle": {**style, "fontWeight": 500},
+        "subtextStyle": {**style, "fontSize": 11},
+    }
 
 
 def _x_axis(index: int, count: int, span: Area) -> Options:
@@ -141,6 +154,7 @@ def _y_axis(track: Track, index: int) -> Options:
         "axisLabel": {"color": GREY, "fontSize": 11},
         "splitLine": {"lineStyle": {"color": SPLIT}},
         "axisPointer": {"show": False},
+        "boundaryGap": ["0%", "25%" if track.points else "0%"],  # room for their words
     }
     if track.names:
         names = list(track.names.values())
@@ -149,8 +163,13 @@ def _y_axis(track: Track, index: int) -> Options:
 
 
 def _series(
-    track: Track, index: int, areas: list[Area], marks: list[Mark], lanes: list[int] | None
+    track: Track,
+    place: tuple[int, Area],
+    areas: list[Area],
+    marks: list[Mark],
+    lanes: list[int] | None,
 ) -> Options:
+    index, span = place
     pairs = zip(track.times_ns, map(_plotter(track), track.values), strict=True)
     return {
         "name": track.title,
@@ -168,7 +187,8 @@ def _series(
             "silent": True,
             "animation": False,
             "data": [
-                _mark(mark, lanes[i] if lanes is not None else None) for i, mark in enumerate(marks)
+                _mark(mark, span, None if lanes is None else lanes[i])
+                for i, mark in enumerate(marks)
             ],
         },
         "markPoint": {
@@ -176,7 +196,7 @@ def _series(
             "animation": False,
             "symbol": "circle",
             "symbolSize": 7,
-            "data": [_point(point) for point in track.points],
+            "data": _points(track.points, span),
         },
         "markArea": {
             "silent": True,
@@ -218,20 +238,40 @@ def _level(track: Track, index: int, span: Area) -> Options:
 
 def _lanes(marks: list[Mark], span: Area) -> list[int]:
     """Return a height for each mark's name, so that names of close marks do not overlap."""
-    near_ns = (span.to_ns - span.from_ns) // 5
-    free_from: list[int] = []
+    free_from: list[float] = []
     lanes = []
     for mark in marks:
-        lane = next((i for i, ns in enumerate(free_from) if mark.at_ns >= ns), len(free_from))
+        from_px, to_px = _reach(mark, span)
+        lane = next((i for i, px in enumerate(free_from) if from_px >= px), len(free_from))
         lane = min(lane, MAX_LANES - 1)
         if lane == len(free_from):
             free_from.append(0)
-        free_from[lane] = mark.at_ns + near_ns
+        free_from[lane] = to_px
         lanes.append(lane)
     return lanes
 
 
-def _mark(mark: Mark, lane: int | None) -> Options:
+def _reach(named: Mark | Point, span: Area) -> tuple[float, float]:
+    """Return from where to where the name above an instant goes on a phone, in px of its plot."""
+    at_px = NARROW_PX * (named.at_ns - span.from_ns) / max(span.to_ns - span.from_ns, 1)
+    half_px = sum(LETTER_PX if c.isascii() else WIDE_PX for c in named.label) / 2
+    if at_px + half_px > NARROW_PX + SIDE_PX:
+        return at_px - 2 * half_px, at_px
+    if at_px - half_px < -SIDE_PX:
+        return at_px, at_px + 2 * half_px
+    return at_px - half_px, at_px + half_px
+
+
+def _align(named: Mark | Point, span: Area) -> str:
+    """Return how a name stands above its instant, so that it stays on the picture."""
+    (from_px, to_px), half = _reach(named, span), NARROW_PX / 2
+    at_px = NARROW_PX * (named.at_ns - span.from_ns) / max(span.to_ns - span.from_ns, 1)
+    if from_px < at_px < to_px:
+        return "center"
+    return "right" if at_px > half else "left"
+
+
+def _mark(mark: Mark, span: Area, lane: int | None) -> Options:
     color = MARK[mark.tone]
     label: Options = {"show": False}
     if lane is not None and mark.label:
@@ -240,6 +280,7 @@ def _mark(mark: Mark, lane: int | None) -> Options:
             "formatter": mark.label,
             "position": "end",
             "rotate": 0,
+            "align": _align(mark, span),
             "distance": [0, 2 + LANE_PX * lane],
             "color": color,
             "fontSize": 11,
@@ -249,15 +290,26 @@ def _mark(mark: Mark, lane: int | None) -> Options:
     return {"xAxis": mark.at_ns // 1_000_000, "lineStyle": style, "label": label}
 
 
-def _point(point: Point) -> Options:
+def _points(points: Sequence[Point], span: Area) -> list[Options]:
+    """Return dots with their words; where words would lie over each other, only the first's."""
+    made, free_from = [], -math.inf
+    for point in sorted(points, key=lambda p: p.at_ns):
+        from_px, to_px = _reach(point, span)
+        made.append(_point(point, span, told=from_px >= free_from))
+        free_from = to_px if from_px >= free_from else free_from
+    return made
+
+
+def _point(point: Point, span: Area, *, told: bool) -> Options:
     color = MARK[point.tone]
     return {
         "coord": [point.at_ns // 1_000_000, float(f"{point.value:.5g}")],
         "itemStyle": {"color": color},
         "label": {
-            "show": True,
+            "show": told,
             "formatter": point.label,
             "position": "top",
+            "align": _align(point, span),
             "distance": 4,
             "color": color,
             "fontSize": 11,
