@@ -6,7 +6,6 @@ as thirty-six hundred.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -18,25 +17,17 @@ from cloud.core import hours
 from cloud.core.hours import Hour
 from cloud.worker import days
 from cloud.worker.days import Today
+from cloud.worker.kind import Kind
 from cloud.worker.messages import DayEnded, HourEnded
 from cloud.worker.order import MINUTE_NS
 from contract.errors import Malformed
-from contract.machines import MachineType
 from contract.telemetry import Quality, Reading
 from models.monitor import State
 from models.sample import Layout, sample
-from models.watchers import Watchers
 
 log = logging.getLogger(__name__)
 
 Counts = NDArray[np.int64]
-
-
-class Kind(Protocol):
-    """Machines of one type, as `cloud.worker.watch.Kind` has them."""
-
-    machine: MachineType
-    watchers: Watchers
 
 
 class _Kept(Struct):

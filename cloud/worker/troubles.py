@@ -17,7 +17,6 @@ class Troubles:
         self._refusal = ""
         self._new: dict[str, int] = {}
         self._floods: dict[str, tuple[float, int]] = {}
-        self._refused_s = float("-inf")
 
     def refused(self, why: str) -> None:
         """Note that the journal took nothing."""

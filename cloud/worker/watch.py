@@ -18,6 +18,7 @@ from cloud.adapters.journal import Checkpoint
 from cloud.adapters.wire import Rows
 from cloud.core.asset import AssetRow
 from cloud.core.intake import Limits
+from cloud.worker.kind import Kind
 from cloud.worker.messages import Verdict
 from cloud.worker.order import BEHIND, LIVE, QUIET, sort_out
 from cloud.worker.sums import Sums
@@ -89,22 +90,6 @@ class _Kept(Struct):
     watcher: bytes
     past: bytes
     sums: bytes
-
-
-class Kind:
-    """All machines of one type in this worker."""
-
-    def __init__(self, machine: MachineType, members: Counts, settings: Settings) -> None:
-        self.machine, self.members, self._settings = machine, members, settings
-        self.watchers = Watchers(machine, len(members), settings)
-        self._past: Watchers | None = None
-
-    @property
-    def past(self) -> Watchers:
-        """Detectors as they were before an outage, to score what it held back; made when needed."""
-        if self._past is None:
-            self._past = Watchers(self.machine, len(self.members), self._settings)
-        return self._past
 
 
 class Watch:
