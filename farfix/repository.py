@@ -5,7 +5,6 @@
 targets while signatures are missing. Private keys are never in the room.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from tuf.api.serialization import DeserializationError
 from cloud.adapters.clock import PlantClock
 from contract import trust
 from contract.errors import Malformed, Refused
+from edge.adapters import durable
 from farfix import keys
 
 MAX_METADATA_BYTES = 5_000_000
@@ -311,13 +311,8 @@ def write(file: Path, data: bytes) -> None:
     Raises:
         Refused: it cannot be written.
     """
-    partial = file.with_name(file.name + ".part")
     try:
         file.parent.mkdir(exist_ok=True)  # version controls drop empty folders
-        with partial.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(file)
+        durable.write(file, data)
     except OSError as error:
         raise Refused(f"cannot write {file}: {error.strerror}") from error

@@ -50,9 +50,9 @@ class Artifacts:
                     "publish, and those of their files that came more than a day ago go"
                 )
             os.utime(file)  # the day that it may wait begins now
-            _sync(file)
+            sync(file)
             file.replace(self._folder / sha256)
-            _sync(self._folder)
+            sync(self._folder)
 
     def find(self, sha256: str, size_bytes: int) -> Path | None:
         """Return an artifact that is here with this length."""
@@ -95,7 +95,7 @@ def digests(file: Path) -> Digests:
     return Digests(sha1=sha1, md5=md5, sha256=sha256)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

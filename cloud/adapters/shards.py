@@ -9,13 +9,13 @@ The new journals are written in ``resharding``, which counts for nothing. Renami
 new ones put in their place, which a start after a crash takes up again.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from cloud.adapters.artifacts import sync
 from cloud.adapters.journal import Checkpoint, Journal
 from contract.errors import Refused
 
@@ -64,7 +64,7 @@ def reshard(folder: Path, workers: int, worker_of: Callable[[str], int]) -> None
     _write(folder, workers, worker_of)
     written = folder / f"resharded-to-{workers}"
     (folder / WRITING).rename(written)
-    _sync(folder)
+    sync(folder)
     _put_in_place(folder, written, workers)
 
 
@@ -95,7 +95,7 @@ def _write(folder: Path, workers: int, worker_of: Callable[[str], int]) -> None:
             stack.callback(new.close)
             new.inherit(share, snapshots, [] if worker else waiting, start)
     for path in [*(folder / WRITING).iterdir(), folder / WRITING]:
-        _sync(path)
+        sync(path)
 
 
 def _put_in_place(folder: Path, written: Path, workers: int) -> None:
@@ -112,8 +112,8 @@ def _put_in_place(folder: Path, written: Path, workers: int) -> None:
         target = journal_path(folder, worker, of)
         target.parent.mkdir(exist_ok=True)
         path.replace(target)
-        _sync(target.parent)
-    _sync(folder)
+        sync(target.parent)
+    sync(folder)
     shutil.rmtree(written)
 
 
@@ -124,12 +124,3 @@ def _journals(folder: Path) -> dict[tuple[int, int], Path]:
         if match := _WORKER.fullmatch(path.parent.name):
             found[int(match[1]), int(match[2])] = path
     return found
-
-
-def _sync(folder: Path) -> None:
-    """Return when the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
