@@ -1,7 +1,7 @@
 """A fresh database of each kind that the store speaks."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +25,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with admin.connect() as connection:
         connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
     admin.dispose()
+
+
+@pytest.fixture
+def settle(database_url: str) -> Callable[[], None]:
+    """Wait until the server has ended what a client that was killed had asked for last."""
+
+    def wait() -> None:
+        if database_url.startswith("sqlite"):
+            return  # its writers are the clients themselves
+        engine = sa.create_engine(database_url)
+        with engine.begin() as connection:  # behind every commit that is still under way
+            connection.execute(sa.text("LOCK TABLE cases, repository IN ACCESS EXCLUSIVE MODE"))
+        engine.dispose()
+
+    return wait

@@ -19,6 +19,7 @@ from contract.errors import Malformed, Refused
 from contract.topics import Channel
 
 USERS = [User("gateway"), User("edge-north", "north"), User("edge-south", "south")]
+PATIENCE_S = 60.0
 
 
 def need(kind: Kind) -> None:
@@ -42,7 +43,9 @@ def running(
 def client(broker: Broker, user: str | None, password: str | None = None) -> aiomqtt.Client:
     if user is not None and password is None:
         password = broker.password(user)
-    return aiomqtt.Client("127.0.0.1", broker.port, username=user, password=password, timeout=5)
+    return aiomqtt.Client(
+        "127.0.0.1", broker.port, username=user, password=password, timeout=PATIENCE_S
+    )
 
 
 async def test_broker_refuses_strangers(running: Broker) -> None:
@@ -60,7 +63,7 @@ async def test_telemetry_reaches_the_gateway_and_commands_the_site(running: Brok
         await edge.subscribe(command, qos=1)
         await edge.publish(telemetry, b"measured", qos=1)
         await gateway.publish(command, b"do", qos=1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await anext(gateway.messages)).payload == b"measured"
             assert (await anext(edge.messages)).payload == b"do"
 
@@ -78,7 +81,7 @@ async def test_a_site_can_neither_write_nor_hear_another_site(running: Broker) -
         await edge.publish(own, b"mine", qos=1)
         await gateway.publish(topics.build("north", "pump-1", Channel.COMMAND), b"no", qos=1)
         await gateway.publish(topics.build("south", "pump-9", Channel.COMMAND), b"yes", qos=1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await anext(gateway.messages)).payload == b"mine"
             assert (await anext(edge.messages)).payload == b"yes"
 
@@ -102,7 +105,7 @@ async def test_messages_wait_for_a_session_that_is_away(running: Broker) -> None
             password=running.password("edge-north"),
             identifier="away",
             clean_session=False,
-            timeout=5,
+            timeout=PATIENCE_S,
         )
 
     async with away() as edge:
@@ -111,7 +114,7 @@ async def test_messages_wait_for_a_session_that_is_away(running: Broker) -> None
         for i in range(10):
             await gateway.publish(command, str(i).encode(), qos=1)
     sent, got = [str(i).encode() for i in range(10)], []
-    async with away() as edge, asyncio.timeout(5):
+    async with away() as edge, asyncio.timeout(PATIENCE_S):
         async for message in edge.messages:
             got.append(message.payload)
             if set(got) >= set(sent):
@@ -131,7 +134,7 @@ async def test_a_gigantic_message_is_not_forwarded(tmp_path: Path) -> None:
             await edge.publish(topic, b"x" * (codec.MAX_MESSAGE_BYTES + 1), qos=0)
             async with client(running, "edge-north") as next_edge:
                 await next_edge.publish(topic, b"small", qos=1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 assert (await anext(gateway.messages)).payload == b"small"
 
 
@@ -149,7 +152,10 @@ def test_passwords_survive_a_restart_and_are_private(kind: Kind, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", [pytest.param(Kind.MOSQUITTO, marks=pytest.mark.real), Kind.AMQTT])
-def test_the_broker_of_a_killed_gateway_is_replaced(kind: Kind, tmp_path: Path) -> None:
+def test_the_broker_of_a_killed_gateway_is_replaced(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_adapter, "STOP_TIMEOUT_S", PATIENCE_S)
     need(kind)
     script = (
         "import os, signal, sys; from pathlib import Path; from cloud.adapters import broker\n"

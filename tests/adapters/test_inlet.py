@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,7 +67,7 @@ class Worker:
         return [(time_ns - NOW_NS) // S for d, time_ns in self.times if d == device]
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110  # watches from outside
             await asyncio.sleep(0.01)
@@ -88,14 +89,16 @@ async def working(
 
 
 def plant(port: int, username: str, password: str) -> aiomqtt.Client:
-    return aiomqtt.Client("127.0.0.1", port, username=username, password=password)
+    return aiomqtt.Client("127.0.0.1", port, username=username, password=password, timeout=60)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("qos", [0, 1])
 async def test_telemetry_comes_and_acknowledgements_go(
-    mosquitto: peers.Mosquitto, qos: int
+    mosquitto: peers.Mosquitto, monkeypatch: pytest.MonkeyPatch, qos: int
 ) -> None:
+    for limit in ("ANSWER_TIMEOUT_S", "CONNECT_TIMEOUT_S"):  # or a stall makes it speak 3.1.1
+        monkeypatch.setattr(inlets, limit, 60.0)
     account = mosquitto.username, mosquitto.password
     async with (
         working(mosquitto.url, *account, f"in-{qos}") as worker,
@@ -110,7 +113,7 @@ async def test_telemetry_comes_and_acknowledgements_go(
         assert worker.sequences(0) == worker.sequences(1) == list(range(1, 301))
         assert worker.others[0][0] == 0x20
         assert len(worker.others[0]) > 4, "mosquitto speaks MQTT 5"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for item in client.messages:
                 assert isinstance(item.payload, bytes)
                 if codec.decode(item.payload, Ack) == Ack(boot="run1", sequence=300):
@@ -129,7 +132,7 @@ async def test_what_the_broker_still_holds_comes_again_after_it_died(
             async with plant(mosquitto.port, *account) as client:
                 for sequence in range(1, 50 * round_ + 51):
                     await client.publish(*message("pump-1", sequence), qos=1)
-            await until(lambda: max(worker.sequences(0)) == 50 * round_ + 50)  # noqa: B023
+            await until(lambda: max(worker.sequences(0), default=0) == 50 * round_ + 50)  # noqa: B023
             mosquitto.kill()
             await until(lambda: not worker.inlet.connected)
             worker.inlet.send(b"\xc0\0")  # nowhere to go: dropped
@@ -162,9 +165,9 @@ async def test_a_wrong_password_is_told_and_tried_again(
     worker = Worker(inlet)
     with caplog.at_level(logging.WARNING):
         task = asyncio.create_task(inlet.run(worker.handle))
-        await until(lambda: caplog.text.count("trying again") >= 2)
+        told = re.compile("(?s)(not authorized|bad user name or password).*trying again.*trying")
+        await until(lambda: told.search(caplog.text))
         task.cancel()
-    assert "not authorized" in caplog.text or "bad user name or password" in caplog.text
     assert not inlet.connected
     assert not worker.others
 
@@ -182,7 +185,7 @@ async def test_a_broker_of_3_1_1_is_spoken_to_in_3_1_1(tmp_path: Path) -> None:
             await until(lambda: len(worker.times) == 50)
             assert sorted(worker.sequences(0)) == list(range(1, 51))
             assert worker.others[0] == b"\x20\2\0\0"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 async for item in client.messages:
                     assert isinstance(item.payload, bytes)
                     if codec.decode(item.payload, Ack).sequence == 50:

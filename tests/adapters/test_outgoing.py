@@ -77,7 +77,7 @@ async def test_silence_is_for_later(receiver: Receiver, monkeypatch: pytest.Monk
     over = threading.Event()
 
     def wait(_: Got) -> hook_receiver.Answer:
-        over.wait(5)
+        over.wait(60)
         return (200, {}, b"")
 
     receiver.answer = wait

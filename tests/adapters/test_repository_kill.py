@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def hand_in(room: Room, folder: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_killed_gateway_has_all_of_a_publication_or_nothing(
-    database_url: str, tmp_path: Path, seed: int
+    database_url: str, settle: Callable[[], None], tmp_path: Path, seed: int
 ) -> None:
     room, handed_in = Room(), tmp_path / "handed_in"
     handed_in.mkdir()
@@ -76,6 +77,7 @@ def test_a_killed_gateway_has_all_of_a_publication_or_nothing(
         time.sleep(chance.uniform(0.0, (time.monotonic() - begun) / whole))
         os.kill(child.pid, signal.SIGKILL)
         reported = whole + len(child.stdout.readlines())
+    settle()
     opened = place.open(room.first_root)
     assert opened.trouble() == ""
     state = opened.state()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -25,7 +26,7 @@ for version in range(1, 10**9):
 
 @pytest.mark.parametrize("wait_lines", [1, 40, 120])
 def test_a_killed_gateway_leaves_case_timeline_and_outbox_in_step(
-    database_url: str, wait_lines: int
+    database_url: str, settle: Callable[[], None], wait_lines: int
 ) -> None:
     command = [sys.executable, "-c", SAVER, database_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -33,6 +34,7 @@ def test_a_killed_gateway_leaves_case_timeline_and_outbox_in_step(
         heard = [child.stdout.readline() for _ in range(wait_lines)]
         os.kill(child.pid, signal.SIGKILL)
         rest = child.stdout.read()
+    settle()
     reported = int("".join([*heard, rest[: rest.rfind("\n") + 1]]).split()[-1])
     assert reported >= wait_lines
     store = Store(database_url)
