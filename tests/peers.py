@@ -5,7 +5,9 @@ the end. A peer that is not installed skips the test and says how to get it; wit
 variable ``CI`` set it fails the test instead, so that nothing goes untested unseen.
 """
 
+import itertools
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -24,11 +26,29 @@ import httpx
 import psycopg
 import pytest
 
-from farfix import children
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 10.0
+PORTS = 1000
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
+_ports = itertools.count(random.randrange(PORTS))
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 10.0
-free_port = children.free_port
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on and that nobody else is given.
+
+    Every test process takes from ports of its own, one after the other: a peer may start late, or
+    be killed and started again, and nobody has taken its port. They lie below those that programs
+    of ours and systems choose for themselves.
+    """
+    while True:
+        port = 11_000 + PORTS * _WORKER + next(_ports) % PORTS
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # taken; try the next
+            return port
 
 
 def missing(what: str, package: str) -> NoReturn:
@@ -56,7 +76,7 @@ def swupdate() -> str:
 def listens(port: int) -> bool:
     """Tell whether something accepts connections on a port of the loopback."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_TIMEOUT_S):
             return True
     except OSError:
         return False
@@ -65,7 +85,7 @@ def listens(port: int) -> bool:
 def answers(url: str) -> bool:
     """Tell whether a GET succeeds."""
     try:
-        return httpx.get(url, timeout=1).is_success
+        return httpx.get(url, timeout=ANSWER_TIMEOUT_S).is_success
     except httpx.HTTPError:
         return False
 
@@ -227,7 +247,7 @@ def victoria(directory: Path) -> Iterator[str]:
 def takes_queries(url: str) -> bool:
     """Tell whether a PostgreSQL that listens has come up so far that it lets people in."""
     try:
-        psycopg.connect(url, connect_timeout=1).close()
+        psycopg.connect(url, connect_timeout=int(ANSWER_TIMEOUT_S)).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -21,7 +21,7 @@ from tests import peers
 SIGNALS = ["flow_m3h", "discharge_pressure_bar", "mode"]
 
 
-def until(holds: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
+def until(holds: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
     """Wait until something holds, and say what did not."""
     deadline = time.monotonic() + timeout_s
     while not holds():
@@ -60,7 +60,7 @@ class Gateway:
         command = [sys.executable, "-P", "-m", "cloud", "--config", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(lambda: peers.answers(f"http://127.0.0.1:{self.port}/readyz"), "gateway is ready", 60)
+        until(lambda: peers.answers(f"http://127.0.0.1:{self.port}/readyz"), "gateway is ready")
 
     def kill(self) -> None:
         """SIGKILL, without a word."""
@@ -72,13 +72,13 @@ class Gateway:
         """SIGTERM; return the exit code."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(peers.STOP_TIMEOUT_S)
 
     def get(self, path: str) -> object:
         """Read from the API."""
         token = (self.directory / "data" / "api-token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10)
+        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -121,7 +121,7 @@ class Plant:
 
     def raw(self, topic: str, payload: bytes) -> None:
         """Publish bytes and wait for the broker."""
-        self.client.publish(topic, payload, qos=1).wait_for_publish(5)
+        self.client.publish(topic, payload, qos=1).wait_for_publish(60)
 
     def send(self, device: str, sequence: int, time_ns: int, **changes: object) -> None:
         """Publish one batch, of one tick unless changed, and wait for the broker."""
