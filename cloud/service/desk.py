@@ -34,7 +34,7 @@ from cloud.service.lives import Lives
 from cloud.service.parts import Parts
 from cloud.service.windows import Windows
 from cloud.web import metrics
-from cloud.web.ports import Action, Alert, Live, Notice
+from cloud.web.ports import Action, Alert, HandOrder, Live, Notice
 from contract.commands import Answer
 from contract.errors import Refused
 from contract.faults import FIRMWARE_UNCLEAR, NO_DATA, Hypothesis
@@ -276,18 +276,19 @@ class Desk:
         """
         self._person(case_id, ResumeAsked(by=by))
 
-    async def command(self, device: str, name: str, argument: float | None, by: str) -> str:
-        """Send a command to a machine by hand, and return its id; it is audited.
+    async def command(self, order: HandOrder, by: str) -> None:
+        """Send a command to a machine by hand; it is audited. The same again sends nothing.
 
         Raises:
-            Refused: the machine has an open case, or takes no such command or argument.
+            Refused: the machine has an open case, or takes no such command or argument; or the
+                id was another order's.
             Unreachable: the broker did not take it; it was not sent.
         """
-        return await self._hand.send(device, name, argument, by, self.case_of(device))
+        await self._hand.send(order, by, self.case_of(order.device))
 
-    def answer(self, command_id: str) -> Answer | None:
+    def answer(self, order_id: str) -> Answer | None:
         """Return what came back for a command that was sent by hand; None: nothing yet."""
-        return self._hand.answer(command_id)
+        return self._hand.answer(order_id)
 
     async def alerted(self, alert: Alert) -> str:
         """Take another system's alert: open a case, or end the one it opened; return its id.

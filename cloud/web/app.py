@@ -11,6 +11,7 @@ from cloud.config import Config
 from cloud.web import (
     alerts,
     api,
+    commands,
     console,
     customers,
     ddi,
@@ -63,6 +64,7 @@ def create_api(faces: Faces, token: str, config: Config) -> FastAPI:
     problems.install(app)
     desk, doors = faces.desk, guard.Doors(faces.people, token)
     app.include_router(api.routes(desk, Views(desk), doors))
+    app.include_router(commands.routes(desk, doors))
     incoming = config.data_dir / "artifacts" / "incoming"
     app.include_router(releases.routes(faces.rollouts, doors, incoming))
     app.include_router(rollouts.routes(faces.rollouts, doors))

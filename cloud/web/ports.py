@@ -67,6 +67,18 @@ class Alert(Struct, frozen=True, kw_only=True):
     """Code of the machine type's fault table, where the alert names one."""
 
 
+class HandOrder(Struct, frozen=True, kw_only=True):
+    """A command that a person sends to a machine by hand."""
+
+    id: str
+    """Of the sender's making. The same order again sends nothing."""
+    device: str
+    name: str
+    """Of the command, in its machine type."""
+    argument: float | None = None
+    """In the unit of the machine type; None where it takes none."""
+
+
 class Desk(Protocol):
     """The service, as the web sees it. All times are plant time in ns since 1970 UTC."""
 
@@ -140,15 +152,16 @@ class Desk(Protocol):
             Refused: the case is gone, or not paused.
         """
 
-    async def command(self, device: str, name: str, argument: float | None, by: str) -> str:
-        """Send a command to a machine by hand, and return its id; it is audited.
+    async def command(self, order: HandOrder, by: str) -> None:
+        """Send a command to a machine by hand; it is audited. The same again sends nothing.
 
         Raises:
-            Refused: the machine has an open case, or takes no such command or argument.
+            Refused: the machine has an open case, or takes no such command or argument; or the
+                id was another order's.
             Unreachable: the broker did not take it; it was not sent.
         """
 
-    def answer(self, command_id: str) -> Answer | None:
+    def answer(self, order_id: str) -> Answer | None:
         """Return what came back for a command that was sent by hand; None: nothing yet."""
 
     async def alerted(self, alert: Alert) -> str:

@@ -12,8 +12,9 @@ from cloud.core.states import Case, Mode, Phase
 from cloud.core.telling import EventType, Telling
 from cloud.service.desk import Desk
 from cloud.service.parts import Parts
-from cloud.web.ports import Alert
-from contract.commands import Answer, AnswerStatus
+from cloud.web.ports import Alert, HandOrder
+from contract import codec
+from contract.commands import Answer, AnswerStatus, Command
 from contract.errors import Refused, Unreachable
 from contract.faults import REPORTED, Fault, Severity
 from contract.tickets import (
@@ -291,20 +292,31 @@ class Taken:
         self.messages.append((topic, payload))
 
 
+def by_hand(
+    device: str = DEVICE, name: str = "set_suction_valve", argument: float | None = 80
+) -> HandOrder:
+    return HandOrder(id="1", device=device, name=name, argument=argument)
+
+
 def test_a_command_by_hand_is_sent_answered_and_audited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with parts(tmp_path) as made:
         desk, link = desk_of(made), Taken()
         monkeypatch.setattr(made.link, "publish", link.publish)
-        command_id = asyncio.run(desk.command(DEVICE, "set_suction_valve", 80, "Ada"))
-        assert desk.answer(command_id) is None
-        reply = Answer(id=command_id, status=AnswerStatus.DONE, at_ns=desk.now_ns())
+        for _ in range(2):
+            asyncio.run(desk.command(by_hand(), "Ada"))
+        assert desk.answer("1") is None
+        command = codec.decode(link.messages[0][1], Command)
+        reply = Answer(id=command.id, status=AnswerStatus.DONE, at_ns=desk.now_ns())
         for _ in range(2):
             desk.answered(Topic("north", DEVICE, Channel.ANSWER), reply)
-        assert desk.answer(command_id) == reply
-        (sent,) = link.messages
-        assert b'"argument":80' in sent[1].replace(b" ", b"")
+        asyncio.run(desk.command(by_hand(), "Ada"))
+        assert desk.answer("1") == reply
+        assert len(link.messages) == 1
+        assert command.argument == 80
+        with pytest.raises(Refused, match="another order's"):
+            asyncio.run(desk.command(by_hand(argument=81), "Ada"))
         lines = [(line.by, line.text) for line in made.store.updates.audit(limit=10)]
         assert len(lines) == 2
         assert any(by == "Ada" and "80" in text for by, text in lines)
@@ -327,7 +339,7 @@ def test_what_a_machine_does_not_take_is_not_sent(
 ) -> None:
     with parts(tmp_path) as made:
         with pytest.raises(Refused, match=said):
-            asyncio.run(desk_of(made).command(device, name, argument, "Ada"))
+            asyncio.run(desk_of(made).command(by_hand(device, name, argument), "Ada"))
         assert made.store.updates.audit(limit=10) == []
 
 
@@ -336,13 +348,18 @@ def test_a_machine_with_a_case_takes_no_command_by_hand(tmp_path: Path) -> None:
         desk = desk_of(made)
         alarm(desk)
         with pytest.raises(Refused, match="is open: try a remedy there instead"):
-            asyncio.run(desk.command(DEVICE, "set_suction_valve", 80, "Ada"))
+            asyncio.run(desk.command(by_hand(), "Ada"))
 
 
-def test_a_command_that_the_broker_did_not_take_is_told_as_not_sent(tmp_path: Path) -> None:
+def test_a_command_that_the_broker_did_not_take_is_told_as_not_sent_and_may_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with parts(tmp_path) as made:
-        desk = desk_of(made)
+        desk, link = desk_of(made), Taken()
         with pytest.raises(Unreachable):
-            asyncio.run(desk.command(DEVICE, "set_suction_valve", 80, "Ada"))
+            asyncio.run(desk.command(by_hand(), "Ada"))
         texts = [line.text for line in made.store.updates.audit(limit=10)]
         assert any(text.startswith("Could not send") for text in texts)
+        monkeypatch.setattr(made.link, "publish", link.publish)
+        asyncio.run(desk.command(by_hand(), "Ada"))
+        assert len(link.messages) == 1

@@ -38,7 +38,7 @@ from cloud.core.events import (
 )
 from cloud.core.states import Case, Mode, Phase, Step
 from cloud.service.hand import checked
-from cloud.web.ports import Action, Alert, Live, Notice
+from cloud.web.ports import Action, Alert, HandOrder, Live, Notice
 from contract import codec, machines
 from contract.commands import Answer, AnswerStatus
 from contract.errors import Refused
@@ -140,21 +140,19 @@ class WorldDesk:
         if not self.move(case_id, event, self.now_ns()):
             raise Refused("this does not apply now")
 
-    async def command(self, device: str, name: str, argument: float | None, by: str) -> str:
-        asset = self.store.asset(device)
+    async def command(self, order: HandOrder, by: str) -> None:
+        asset = self.store.asset(order.device)
         if asset is None:
-            raise Refused(f"there is no machine {device}")
-        checked(self.machines[asset.machine_type], name, argument)
-        if self.store.open_case(device) is not None:
-            raise Refused(f"{device} has an open case")
-        command_id = f"hand-{len(self.sent) + 1}"
-        self.sent[command_id] = Answer(
-            id=command_id, status=AnswerStatus.DONE, at_ns=self.now_ns(), reason=f"as {by} said"
+            raise Refused(f"there is no machine {order.device}")
+        checked(self.machines[asset.machine_type], order.name, order.argument)
+        if self.store.open_case(order.device) is not None:
+            raise Refused(f"{order.device} has an open case")
+        self.sent[order.id] = Answer(
+            id=order.id, status=AnswerStatus.DONE, at_ns=self.now_ns(), reason=f"as {by} said"
         )
-        return command_id
 
-    def answer(self, command_id: str) -> Answer | None:
-        return self.sent.get(command_id)
+    def answer(self, order_id: str) -> Answer | None:
+        return self.sent.get(order_id)
 
     async def alerted(self, alert: Alert) -> str:
         asset, now_ns = self.store.asset(alert.device), self.now_ns()

@@ -1,6 +1,7 @@
 """The REST API over real stores and the real rules of cases."""
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -77,6 +78,29 @@ async def test_machine_tells_values_registers_and_cases(api: Client, desk: World
     assert [c["case_id"] for c in machine["cases"]] == [case]
     suction = next(s for s in machine["signals"] if s["name"] == "suction_pressure_bar")
     assert suction["expected"] is not None
+
+
+async def test_a_command_by_hand_is_for_engineers_and_told_in_their_name(
+    api: Client, desk: WorldDesk, api_as: Callable[[Role], Awaitable[Client]]
+) -> None:
+    asked = {"id": "shift-1", "name": "set_suction_valve", "argument": 85}
+    path = "/api/machines/pump-1/commands"
+    assert "needs engineer" in problem(
+        await (await api_as(Role.OPERATOR)).post(path, json=asked), 403
+    )
+    engineer = await api_as(Role.ENGINEER)
+    assert "leave 'by' out" in problem(await engineer.post(path, json=asked | {"by": "x"}), 422)
+    assert desk.sent == {}
+    sent = (await engineer.post(path, json=asked)).json()
+    assert (sent["id"], sent["status"]) == ("shift-1", "done")
+    assert sent["reason"] == "as engineer-system said"
+    assert "20 to 100" in problem(await api.post(path, json=asked | {"argument": 5}), 409)
+    assert "id" in problem(await api.post(path, json=asked | {"id": "a b"}), 422)
+    assert "GET /api/fleet" in problem(
+        await api.post("/api/machines/pump-9/commands", json=asked), 404
+    )
+    awaiting(desk)
+    assert "open case" in problem(await api.post(path, json=asked | {"id": "2"}), 409)
 
 
 async def test_telemetry_is_cut_and_thinned(api: Client) -> None:

@@ -1,5 +1,6 @@
 """Commands that a person sends to a machine by hand, and what came back."""
 
+import secrets
 from collections.abc import Callable
 
 from nicegui import ui
@@ -10,7 +11,7 @@ from cloud.web.console import decisions, viewer
 from cloud.web.console.frame import live
 from cloud.web.console.parts import Section, Text, box, dot, link, pill, set_prop
 from cloud.web.console.tongue import later, t, told
-from cloud.web.ports import Desk
+from cloud.web.ports import Desk, HandOrder
 from cloud.web.schemas import Machine
 from contract.commands import Answer, AnswerStatus
 from contract.machines import ABOUT_FIRMWARE, CommandSpec, MachineType
@@ -123,9 +124,12 @@ class Commands:
 
     async def _send(self, spec: CommandSpec, argument: float | None) -> None:
         by = decisions.by(Role.ENGINEER)
-        sent = await self._desk.command(self._machine.device, spec.name, argument, by)
+        order = HandOrder(
+            id=secrets.token_hex(8), device=self._machine.device, name=spec.name, argument=argument
+        )
+        await self._desk.command(order, by)
         given = "" if argument is None else f" {words.number(argument)}"
-        self._sent = [(sent, f"{told(spec.title)}{given}"), *self._sent][:SENT_MAX]
+        self._sent = [(order.id, f"{told(spec.title)}{given}"), *self._sent][:SENT_MAX]
         await self._answered()
 
     async def _answered(self) -> None:
@@ -216,4 +220,4 @@ def _answers(seen: list[tuple[str, Answer | None]]) -> None:
                 Text(title, tag="h3", classes="wrap")
                 Text(told(text))
                 if answer is not None and answer.reason:
-                    Text(answer.reason, "small muted wrap")
+                    Text(told(answer.reason), "small muted wrap")
