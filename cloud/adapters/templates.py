@@ -89,9 +89,10 @@ class Format(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """An example of the endpoint's URL."""
     open: Step
-    update: Step
     withdraw: Step
     close: Step
+    update: Step | None = None
+    """Left out where the other side needs none, or would take it for an opening."""
     headers: dict[str, str] = {}
     settings: dict[str, Setting] = {}
     words: dict[str, dict[str, Any]] = {}
@@ -221,8 +222,8 @@ class _Told:
             return form.open
         return self._own() if known or self._type is EventType.TICKET_OPENED else None
 
-    def _own(self) -> Step:
-        step: Step = getattr(self._form, _STEPS[self._type])
+    def _own(self) -> Step | None:
+        step: Step | None = getattr(self._form, _STEPS[self._type])
         return step
 
     def _request(self, step: Step) -> Request:

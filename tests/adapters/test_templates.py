@@ -17,6 +17,7 @@ import pytest
 
 from cloud.adapters import templates
 from cloud.adapters.outgoing import Answer, Door, Request
+from cloud.core.delivery import message_id
 from cloud.core.telling import EventType, Telling
 from contract.errors import Refused, Unreachable
 from contract.faults import Severity
@@ -122,9 +123,8 @@ class StandIn:
         return (asked["status"], {"content-type": "application/json"}, json.dumps(answer).encode())
 
     def pagerduty(self, _: str, __: str, body: Stored) -> None:
-        record = self.records.setdefault(body["dedup_key"], {"steps": []})
+        record = self.records.setdefault(body["dedup_key"], {})
         record["state"] = body["event_action"]
-        record["steps"] += [body["payload"]["summary"][-7:]] if "payload" in body else []
         record.update(body.get("payload", {}))
 
     def servicenow(self, name: str, path: str, body: Stored) -> object:
@@ -210,8 +210,9 @@ async def test_a_ticket_lives_and_ends_there_once_although_every_step_comes_twic
     with hook_receiver.receiving(stand_in.answer) as receiver:
         url = receiver.url.removesuffix("/hook")
         for number, kind in enumerate((OPENED, UPDATED, end)):
-            with pytest.raises(Unreachable, match="killed"):
-                await tell(name, url, telling(number, kind), lambda r: r.method in _WRITES(r))
+            if kind is not UPDATED or templates.shipped()[name].update is not None:
+                with pytest.raises(Unreachable, match="killed"):
+                    await tell(name, url, telling(number, kind), lambda r: r.method in _WRITES(r))
             answer = await tell(name, url, telling(number, kind))
             assert answer.taken
     assert stand_in.problems == []
@@ -220,6 +221,8 @@ async def test_a_ticket_lives_and_ends_there_once_although_every_step_comes_twic
     assert record.get(field) == (withdrawn if end is WITHDRAWN else closed)
     if name == "servicenow":
         assert record["notes"] == ["Step 0.", "Step 1."]
+    if name == "jira":  # which cannot know that it has a note: people can
+        assert record["notes"] == [f"Step 1. [{message_id('pump_1-19a0/tell/1.0')}]"] * 2
     if name == "odoo":
         assert record["name"].startswith(f"[{KEY}] Bearing")
         assert "<script>" not in record["description"]
@@ -231,6 +234,17 @@ def _WRITES(request: Request) -> tuple[str, ...]:  # noqa: N802
     """The method of a request that changes something there; nothing for look-ups and sign-in."""
     reads = request.url.endswith(("/search", "/token")) or request.method == "GET"
     return () if reads else (request.method,)
+
+
+async def test_an_incident_that_people_resolved_early_is_not_opened_again() -> None:
+    stand_in = StandIn("pagerduty")
+    with hook_receiver.receiving(stand_in.answer) as receiver:
+        url = receiver.url.removesuffix("/hook")
+        await tell("pagerduty", url, telling(0, OPENED))
+        stand_in.records[KEY]["state"] = "resolve"
+        assert (await tell("pagerduty", url, telling(1, UPDATED))).taken
+    assert stand_in.records[KEY]["state"] == "resolve"
+    assert stand_in.names == ["enqueue"]
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
