@@ -107,9 +107,9 @@ def end_like_ctrl_c() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
-def tail(log: Path, limit: int = 1500) -> str:
+def tail(log: Path) -> str:
     """Return the end of a log."""
-    return log.read_text(errors="replace")[-limit:].strip() or "(nothing)"
+    return log.read_text(errors="replace")[-1500:].strip() or "(nothing)"
 
 
 def free_port() -> int:

@@ -38,7 +38,7 @@ NO_STATE = 255
 _HEADER = struct.Struct("<8s6I")
 _MAGIC = b"farfix01"
 """Also the version of the layout, as far as the numbers behind it do not tell."""
-_MARKS = ("beat_ns", "fed", "newest", "journal_bytes")
+_MARKS = ("fed", "newest", "journal_bytes")
 _NUMBERS = len(COUNTERS) + len(DELAY_BOUNDS_S) + 1 + len(_MARKS)
 _COUNTER = {name: i for i, name in enumerate(COUNTERS)}
 
@@ -143,9 +143,9 @@ class Board:
         self.count("delay_sum_s", float(delays_s.sum()))
         self.count("delay_count", len(delays_s))
 
-    def beat(self, now_ns: int, *, fed: int, newest: int, journal_bytes: int) -> None:
-        """Tell that the worker lives, and how its journal is."""
-        self._marks[:] = now_ns, fed, newest, journal_bytes
+    def show_journal(self, *, fed: int, newest: int, journal_bytes: int) -> None:
+        """Tell how the worker's journal is."""
+        self._marks[:] = fed, newest, journal_bytes
 
     # What the main process reads.
 
@@ -154,24 +154,19 @@ class Board:
         return float(self.counters[_COUNTER[name]])
 
     @property
-    def beat_ns(self) -> int:
-        """Plant time at which the worker lived last; 0: it has only begun."""
-        return int(self._marks[0])
-
-    @property
     def fed(self) -> int:
         """The series store has all groups up to this one."""
-        return int(self._marks[1])
+        return int(self._marks[0])
 
     @property
     def newest(self) -> int:
         """The newest group in the journal."""
-        return int(self._marks[2])
+        return int(self._marks[1])
 
     @property
     def journal_bytes(self) -> int:
         """What waits in the journal."""
-        return int(self._marks[3])
+        return int(self._marks[2])
 
 
 class _Arrays:

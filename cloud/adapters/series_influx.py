@@ -228,8 +228,6 @@ def v1(
     url: str,
     database: str,
     token: str = "",
-    username: str = "",
-    password: str = "",
     *,
     ca_file: Path | None = None,
 ) -> InfluxSeries:
@@ -238,12 +236,10 @@ def v1(
     Args:
         url: ``http://host:port``.
         database: created by the first write if need be.
-        token: for 1.8 and later; takes precedence over name and password.
-        username: for 1.x with authentication.
-        password: belongs to the username.
+        token: for 1.8 and later.
         ca_file: certificates to believe with ``https``; those of the system by default.
     """
-    client = _client(url, token, username, password, ca_file)
+    client = _client(url, token, ca_file)
 
     def send(target: str, lines: bytes) -> str:
         parameters = {"db": target, "precision": "ns"}
@@ -292,7 +288,7 @@ def v2(url: str, bucket: str, org: str, token: str, ca_file: Path | None = None)
             raise Unreachable(f"InfluxDB does not answer: {error}") from error
         return ""
 
-    return InfluxSeries(_client(url, token, ca_file=ca_file), bucket, send, client.close)
+    return InfluxSeries(_client(url, token, ca_file), bucket, send, client.close)
 
 
 def _make_bucket(client: InfluxDBClient, bucket: str, org: str) -> None:
@@ -312,17 +308,10 @@ def _missing(database: str, reason: str) -> str:
     )
 
 
-def _client(
-    url: str,
-    token: str = "",
-    username: str = "",
-    password: str = "",
-    ca_file: Path | None = None,
-) -> httpx.Client:
+def _client(url: str, token: str, ca_file: Path | None) -> httpx.Client:
     headers = {"Authorization": f"Token {token}"} if token else {}
-    auth = (username, password) if username and not token else None
     known = tls_context(ca_file) if url.startswith("https:") else True
-    return httpx.Client(base_url=url, headers=headers, auth=auth, timeout=TIMEOUT_S, verify=known)
+    return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, verify=known)
 
 
 def _post(

@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 import msgspec
 
 LENGTH_BYTES = 4
-MESSAGE_MAX = 64 * 1024 * 1024
 
 M = TypeVar("M")
 

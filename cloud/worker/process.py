@@ -247,8 +247,8 @@ class Worker:
             troubles = self._troubles.told(fill, self.feed.problem, time.monotonic())
             names = [self.watch.devices[i] for i in silent]
             self._channel.send(Pulse(self._ready, connected, names, troubles))
-            self._board.beat(
-                now_ns, fed=self.feed.fed, newest=self._journal.newest(), journal_bytes=fill.bytes
+            self._board.show_journal(
+                fed=self.feed.fed, newest=self._journal.newest(), journal_bytes=fill.bytes
             )
             self.watch.show_progress()
             await self._channel.drained()

@@ -57,11 +57,6 @@ class Stage(Struct, frozen=True, kw_only=True):
         """The gateway's config file."""
         return self.folder / "cloud.toml"
 
-    @property
-    def release_bytes(self) -> dict[str, int]:
-        """Size of every bundle."""
-        return {version: bundle.file.stat().st_size for version, bundle in self.bundles.items()}
-
 
 def good(release: int) -> str:
     """Return the version of a release."""

@@ -37,7 +37,7 @@ def test_a_new_board_says_that_nothing_is_known(tmp_path: Path) -> None:
     assert np.isnan(board.values).all()
     assert (board.quality == Quality.MISSING).all()
     assert [board.counted(name) for name in COUNTERS] == [0] * len(COUNTERS)
-    assert (board.beat_ns, board.fed, board.newest, board.journal_bytes) == (0, 0, 0, 0)
+    assert (board.fed, board.newest, board.journal_bytes) == (0, 0, 0)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["live.board"]
 
 
@@ -58,7 +58,7 @@ for line in sys.stdin:
     board.count("accepted", n)
     board.count("refused")
     board.delays(np.array([0.001 * n, 5000.0]))
-    board.beat(10 * n, fed=20 * n, newest=30 * n, journal_bytes=2**40 + n)
+    board.show_journal(fed=20 * n, newest=30 * n, journal_bytes=2**40 + n)
     print("written", flush=True)
 """
 
@@ -88,7 +88,7 @@ def test_what_the_worker_writes_the_main_process_reads(tmp_path: Path) -> None:
             assert np.isnan(board.values[1]).all()
             assert board.quality.tolist() == [[1] * 4, [3] * 4, [1] * 4]
             assert (board.counted("accepted"), board.counted("refused")) == (accepted, n)
-            assert (board.beat_ns, board.fed, board.newest) == (10 * n, 20 * n, 30 * n)
+            assert (board.fed, board.newest) == (20 * n, 30 * n)
             assert board.journal_bytes == 2**40 + n
         assert (board.counted("delay_count"), board.delay_buckets[-1]) == (6, 3)
         os.kill(worker.pid, signal.SIGKILL)

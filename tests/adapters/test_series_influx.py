@@ -291,7 +291,7 @@ def test_a_refused_row_costs_few_requests(bad: set[int]) -> None:
 
 DIALECTS: list[Callable[[str], series_influx.InfluxSeries]] = [
     lambda url: series_influx.v1(url, "farfix"),
-    lambda url: series_influx.v1(url, "farfix", username="u", password="p"),
+    lambda url: series_influx.v1(url, "farfix", "token"),
     lambda url: series_influx.v2(url, "farfix", "farfix", "token"),
 ]
 
