@@ -16,7 +16,7 @@ from contract.topics import Channel
 from tests.peers import Mosquitto
 
 SITE = "north"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @dataclass

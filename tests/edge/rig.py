@@ -44,7 +44,7 @@ class Rig:
     plant: plant.Plant
     gateway: gateway.Gateway
     trusted_root: Path | None = None
-    timeout_s: float = 2.0
+    timeout_s: float = 10.0
     number: int = field(default_factory=lambda: next(_numbers))
     speed: int = SPEED
     origin_ns: int = field(default_factory=time.time_ns)  # noqa: TID251 - wall time is meant
@@ -121,7 +121,7 @@ class Rig:
         self,
         name: str,
         argument: float | None = None,
-        lifetime_s: float = 300,
+        lifetime_s: float = 7200,
         precondition: Precondition | None = None,
         release: ReleaseRef | None = None,
     ) -> Command:
@@ -153,7 +153,7 @@ async def rig(
     broker: Mosquitto,
     folder: Path,
     *units: plant.Unit,
-    timeout_s: float = 2.0,
+    timeout_s: float = 10.0,
     speed: int = SPEED,
 ) -> AsyncIterator[Rig]:
     """Set up a plant with these units, numbered from 1, and a listening gateway."""

@@ -95,7 +95,7 @@ async def test_the_agent_is_small_and_ends_politely(mosquitto: Mosquitto, tmp_pa
         print(f"edge agent with 10 devices: {rss:.1f} MiB")  # noqa: T201 - shown by pytest -s
         assert rss < RSS_MAX_MIB
         child.send_signal(signal.SIGTERM)
-        _, errors = await asyncio.wait_for(child.communicate(), 10)
+        _, errors = await asyncio.wait_for(child.communicate(), 60)
         assert child.returncode == 0, errors.decode()
         await the.gateway.until(lambda: not the.gateway.statuses[the.agent_name][-1].online)
         assert the.gateway.statuses[the.agent_name][-1].reason.endswith("stopped")
@@ -148,11 +148,11 @@ async def test_an_agent_ends_politely_also_while_a_server_keeps_it_waiting(
                 await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
                 command = the.command("update_firmware", release=repos.ref(server))
                 await the.gateway.send(the.device(), command)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while not server.images():  # noqa: ASYNC110 - the server is a thread
                         await asyncio.sleep(0.05)
                 child.send_signal(signal.SIGTERM)
-                _, errors = await asyncio.wait_for(child.communicate(), 8)
+                _, errors = await asyncio.wait_for(child.communicate(), 60)
                 assert child.returncode == 0, errors.decode()
                 assert b"Traceback" not in errors
     assert unit.writes == []
@@ -167,12 +167,9 @@ async def test_a_kill_in_the_middle_of_a_command_does_not_make_it_act_twice(
         config, command = write_config(the), the.command("restart")
         async with process(config) as child:
             await the.gateway.until(lambda: the.gateway.ticks(the.device()) > 0)
-            acted = asyncio.Event()
-            unit.on_write = lambda address, words: acted.set()
+            unit.on_write = lambda address, words: child.kill()
             await the.gateway.send(the.device(), command)
-            await asyncio.wait_for(acted.wait(), 10)
-            child.kill()
-            await child.wait()
+            await asyncio.wait_for(child.wait(), 60)
         await the.gateway.send(the.device(), command)
         async with process(config):
             answer = await the.gateway.answer(command.id, 2)
@@ -191,31 +188,6 @@ def sequences_by_boot(the: Rig, unit: int) -> dict[str, list[int]]:
 
 
 @pytest.mark.real
-async def test_kills_lose_no_batch_that_was_on_disk(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    def runs_heard() -> int:
-        both = sequences_by_boot(the, 1), sequences_by_boot(the, 2)
-        return min(sum(len(sequences) >= 2 for sequences in boots.values()) for boots in both)
-
-    async with rig(mosquitto, tmp_path, pump(), pump()) as the:
-        config = write_config(the)
-        the.gateway.acknowledges = False
-        for run in range(1, 4):
-            async with process(config) as child:
-                await the.gateway.until(lambda wanted=run: runs_heard() >= wanted)  # type: ignore[misc]
-                child.kill()
-        the.gateway.acknowledges = True
-        the.gateway.batches.clear()
-        the.gateway.positions.clear()
-        async with process(config):
-            await the.gateway.until(lambda: runs_heard() == 4)
-        for unit in (1, 2):
-            boots = sequences_by_boot(the, unit)
-            assert len(boots) == 4
-            for sequences in boots.values():
-                assert sequences == list(range(1, len(sequences) + 1))
-
-
-@pytest.mark.real
 async def test_ten_kills_at_any_moment_lose_nothing_and_break_no_numbering(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
@@ -225,22 +197,22 @@ async def test_ten_kills_at_any_moment_lose_nothing_and_break_no_numbering(
         config = write_config(the)
         devices = [the.device(unit) for unit in the.units]
         for kill in range(10):
-            the.gateway.acknowledges = kill % 3 != 1
-            before = the.spooled(), len(the.taken(devices[0]))
+            the.gateway.acknowledges = kill > 2 and kill % 3 != 1
+            before = max(len(the.taken(device)) for device in devices)
             async with process(config) as child:
-                async with asyncio.timeout(20):
-                    while (the.spooled(), len(the.taken(devices[0]))) == before:  # noqa: ASYNC110
+                async with asyncio.timeout(60):
+                    while min(len(the.taken(device)) for device in devices) <= before:  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
                 await asyncio.sleep(moments.uniform(0, 1.0))
                 child.kill()
         the.gateway.acknowledges = True
         async with process(config) as child:
-            await the.gateway.until(lambda: the.spooled() <= len(devices), 60)
+            await the.gateway.until(lambda: the.spooled() <= len(devices))
             child.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(child.communicate(), 10)
+            await asyncio.wait_for(child.communicate(), 60)
         async with process(config):
             await the.gateway.until(
-                lambda: all(the.taken(d) <= the.gateway.times(d) for d in devices), 30
+                lambda: all(the.taken(d) <= the.gateway.times(d) for d in devices)
             )
         for unit, device in enumerate(devices, 1):
             boots = sequences_by_boot(the, unit)

@@ -149,13 +149,18 @@ async def test_a_server_that_is_away_is_reported(tmp_path: Path, repo: Repo) -> 
         await agent(tmp_path, repo).fetch(gone)
 
 
-@pytest.mark.parametrize("slow", ["timestamp", "/targets/"])
+@pytest.mark.parametrize(
+    "slow", [("timestamp", "METADATA_S"), ("/targets/", "IMAGE_S")], ids=lambda slow: slow[1]
+)
 async def test_a_server_that_trickles_is_given_up(
-    tmp_path: Path, repo: Repo, server: Server, slow: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    repo: Repo,
+    server: Server,
+    slow: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(releases, "METADATA_S", 0.5)
-    monkeypatch.setattr(releases, "IMAGE_S", 0.5)
-    server.trickle = slow
+    server.trickle, patience = slow
+    monkeypatch.setattr(releases, patience, 0.5)
     with pytest.raises(NotFetched, match="too slowly"):
         await agent(tmp_path, repo).fetch(ref(server))
 
@@ -197,9 +202,10 @@ async def test_a_server_whose_headers_never_end_is_given_up_and_not_waited_for(
     with answering_for_ever(b"X") as asked:
         with pytest.raises(NotFetched, match="takes too long"):
             await fetching.fetch(asked)
+        monkeypatch.setattr(releases, "IMAGE_S", 60.0)
         with pytest.raises(NotFetched, match="earlier fetch still hangs"):
             await fetching.fetch(ref(server))
-    monkeypatch.setattr(releases, "METADATA_S", 10.0)
+    monkeypatch.setattr(releases, "METADATA_S", 60.0)
     assert (await fetching.fetch(ref(server))).image == IMAGE
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from contract import timescale
 from contract.commands import AnswerStatus, Command
@@ -26,12 +27,10 @@ from tests.edge import repo as repos
 from tests.edge.repo import Repo
 from tests.edge.rig import PUMP, Rig
 from tests.edge.test_edge_main import process, write_config
-from tests.peers import Mosquitto
-from tests.sim.test_sim_program import free_port
+from tests.peers import Mosquitto, free_port
 
 pytestmark = pytest.mark.real
 
-SPEED = 60
 IMAGE = images.build(PUMP.name, "1.4.0") + b" " * 4000
 """Large enough to be killed in the middle of it."""
 
@@ -41,7 +40,8 @@ async def machine(mosquitto: Mosquitto, folder: Path) -> AsyncIterator[tuple[Rig
     """Serve a simulated pump and hear what the agent says of it."""
     port = free_port()
     async with gateway.listening(mosquitto, f"gateway-{port}") as heard:
-        the = Rig(mosquitto, folder, {1: plant.Unit()}, plant.Plant({}, port), heard, speed=SPEED)
+        served = plant.Plant({}, port)
+        the = Rig(mosquitto, folder, {1: plant.Unit()}, served, heard, timeout_s=2.0, speed=30)
         scale = timescale.parse(the.scale)
         trust = Trust(PUMP.name, repos.KEY.public_key(), 2)
         unit = Unit(PUMP, build(PUMP.name, the.device(), 1), trust, folder / "slots")
@@ -83,9 +83,10 @@ def notice(unit: Unit, phase: Callable[[Loader], bool], act: Callable[[], None])
 
 
 async def settled(unit: Unit) -> None:
-    """Wait until the machine has come to rest without anybody's help."""
-    async with asyncio.timeout(30):
-        while _under_way(unit._loader):  # noqa: ASYNC110
+    """Wait until the machine has come to rest without anybody's help; its trial ends at once."""
+    async with asyncio.timeout(60):
+        while _under_way(unit._loader):
+            unit._loader = replace(unit._loader, trial_until_ns=0)
             await asyncio.sleep(0.05)
         while unit.machine.booting:  # noqa: ASYNC110 - the simulator has no events
             await asyncio.sleep(0.05)
@@ -121,7 +122,7 @@ async def command_and_kill(
     async with agent(the) as child:
         notice(unit, phase, child.kill)
         await the.gateway.send(the.device(), command)
-        await asyncio.wait_for(child.wait(), 30)
+        await asyncio.wait_for(child.wait(), 60)
 
 
 async def after_restart(the: Rig, unit: Unit, command: Command, runs: str) -> None:
@@ -137,7 +138,8 @@ async def after_restart(the: Rig, unit: Unit, command: Command, runs: str) -> No
         assert "interrupted" in answer.reason
         statuses = the.gateway.statuses[the.device()]
         await the.gateway.until(lambda: any(s.online for s in statuses[before:]))
-        assert (statuses[-1].firmware, statuses[-1].hardware) == (runs, 2)
+        told = next(status for status in statuses[before:] if status.online)
+        assert (told.firmware, told.hardware) == (runs, 2)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -206,6 +208,6 @@ async def came(folder: Path, at_least: int) -> None:
     def held() -> int:
         return max((file.stat().st_size for file in folder.glob("*")), default=0)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while held() < at_least:  # noqa: ASYNC110 - another process writes
             await asyncio.sleep(0.05)
