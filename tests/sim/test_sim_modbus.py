@@ -1,9 +1,9 @@
 """The simulated machines on real Modbus, read and written by peers that are not ours."""
 
 import asyncio
-import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,6 @@ from tests.sim.updating import KEY, step
 LIBRARY = library()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def make(machine_type: str, folder: Path) -> Unit:
     machine = build(machine_type, f"{machine_type}-1".replace("_", "-"), 7)
     machine.now_ns = 1_795_330_800_000_000_000
@@ -44,7 +38,7 @@ def units(tmp_path: Path) -> dict[int, Unit]:
 
 @pytest.fixture
 async def port(units: dict[int, Unit]) -> AsyncIterator[int]:
-    number = free_port()
+    number = peers.free_port()
     server = await bus.serve_tcp(number, units)
     yield number
     await server.shutdown()  # type: ignore[no-untyped-call]
@@ -52,8 +46,18 @@ async def port(units: dict[int, Unit]) -> AsyncIterator[int]:
 
 @pytest.fixture
 async def client(port: int) -> AsyncIterator[AsyncModbusTcpClient]:
-    async with AsyncModbusTcpClient("127.0.0.1", port=port, timeout=0.3, retries=0) as connected:
+    async with AsyncModbusTcpClient("127.0.0.1", port=port, timeout=30, retries=0) as connected:
         yield connected
+
+
+@contextmanager
+def silence(client: AsyncModbusTcpClient | AsyncModbusSerialClient) -> Iterator[None]:
+    """Expect no answer; only then is a short wait no bet on the speed of the computer."""
+    waits, before_s = client.ctx.comm_params, client.ctx.comm_params.timeout_connect
+    waits.timeout_connect = 0.2
+    with pytest.raises(Exception, match="No response"):
+        yield
+    waits.timeout_connect = before_s
 
 
 async def mbpoll(port: int, *arguments: str) -> str:
@@ -64,7 +68,7 @@ async def mbpoll(port: int, *arguments: str) -> str:
         address, written = arguments, ()
     command = [program, "-p", str(port), "-0", "-1", "-q", *address, "127.0.0.1", *written]
     done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=20, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
     )
     return done.stdout + done.stderr
 
@@ -154,7 +158,7 @@ async def test_a_restart_is_answered_and_then_silence(
 ) -> None:
     assert not (await client.write_register(10, 1, device_id=1)).isError()
     step(units[1], 2)
-    with pytest.raises(Exception, match="No response"):
+    with silence(client):
         await client.read_input_registers(0, count=1, device_id=1)
     assert not (await client.read_input_registers(0, count=1, device_id=3)).isError()
     step(units[1], 20)
@@ -163,9 +167,9 @@ async def test_a_restart_is_answered_and_then_silence(
 
 async def test_who_is_not_there_stays_silent(client: AsyncModbusTcpClient) -> None:
     for unit in (0, 9):
-        with pytest.raises(Exception, match="No response"):
+        with silence(client):
             await client.read_input_registers(0, count=1, device_id=unit)
-        with pytest.raises(Exception, match="No response"):
+        with silence(client):
             await client.read_coils(0, count=1, device_id=unit)
 
 
@@ -178,7 +182,7 @@ async def test_rtu_over_a_pseudo_terminal(units: dict[int, Unit], tmp_path: Path
     link = tmp_path / "line"
     wire = SerialLine(link)
     server = await bus.serve_rtu(wire.server_path, units)
-    client = AsyncModbusSerialClient(str(link), baudrate=19200, timeout=0.5, retries=0)
+    client = AsyncModbusSerialClient(str(link), baudrate=19200, timeout=30, retries=0)
     assert await client.connect()
     try:
         answer = await client.read_input_registers(110, count=12, device_id=2)
@@ -191,7 +195,7 @@ async def test_rtu_over_a_pseudo_terminal(units: dict[int, Unit], tmp_path: Path
         assert units[2].machine.settings["fan_limit_pct"] == 80.0
         block = await client.read_holding_registers(2000, count=105, device_id=2)
         assert len(block.registers) == 105
-        with pytest.raises(Exception, match="No response"):
+        with silence(client):
             await client.read_input_registers(0, count=1, device_id=9)
         assert not (await client.read_input_registers(0, count=1, device_id=3)).isError()
     finally:

@@ -23,6 +23,7 @@ from firmware_sim.faults import CATALOGUE
 from firmware_sim.physics import build
 from firmware_sim.plant import CATCH_UP_S, Plant
 from firmware_sim.unit import Unit
+from tests.peers import free_port
 
 NOW_NS = 1_795_330_800_000_000_000
 FLEET = """
@@ -49,12 +50,6 @@ machine_type = "chiller"
 bus = "rtu-1"
 unit = 1
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write(folder: Path, change: tuple[str, str] = ("", ""), control: int = 0) -> Path:
@@ -185,7 +180,7 @@ def test_a_plant_far_behind_skips_ahead(plant: Plant, caplog: pytest.LogCaptureF
 
 
 def converse(port: int, *lines: bytes) -> list[object]:
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         stream = connection.makefile("rwb")
         answers = []
         for line in lines:
@@ -198,9 +193,12 @@ def converse(port: int, *lines: bytes) -> list[object]:
 def bother(fleet: Path) -> None:
     """Ask for a unit and for registers that are not there."""
     port = load(fleet).buses[0].port
-    with ModbusTcpClient("127.0.0.1", port=port, timeout=0.3, retries=0) as client:
-        with pytest.raises(ModbusIOException):
-            client.read_input_registers(0, count=1, device_id=9)
+    with (
+        ModbusTcpClient("127.0.0.1", port=port, timeout=0.3, retries=0) as impatient,
+        pytest.raises(ModbusIOException),
+    ):
+        impatient.read_input_registers(0, count=1, device_id=9)
+    with ModbusTcpClient("127.0.0.1", port=port, timeout=30, retries=0) as client:
         assert client.read_holding_registers(900, count=1, device_id=1).isError()
         assert client.write_register(2, 5, device_id=1).isError()
         assert not client.read_input_registers(0, count=1, device_id=1).isError()
@@ -213,7 +211,7 @@ def start(fleet: Path, port: int) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "FARFIX_LOG": "INFO"},
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             converse(port, b'{"do":"faults"}')
@@ -241,7 +239,7 @@ def test_the_program_serves_and_ends_cleanly_when_told_to(tmp_path: Path) -> Non
         assert answers[1][0]["fault"] == "refrigerant_leak"  # type: ignore[index]
     finally:
         program.send_signal(signal.SIGTERM)
-        log = program.communicate(timeout=10)[1]
+        log = program.communicate(timeout=60)[1]
     assert program.returncode == 0, log
     assert "refrigerant_leak injected" in log
     assert "Traceback" not in log
@@ -255,7 +253,7 @@ def test_a_wrong_fleet_ends_the_program_with_code_2(tmp_path: Path) -> None:
         [sys.executable, "-m", "firmware_sim", "--fleet", str(fleet)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2
