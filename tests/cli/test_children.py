@@ -31,7 +31,7 @@ def test_children_end_with_their_block(tmp_path: Path, monkeypatch: pytest.Monke
     with Children(tmp_path / "logs") as children:
         children.start("one", module)
         log = children.log("one")
-        children.await_ready("the child", lambda: log.read_text().strip() != "", 10)
+        children.await_ready("the child", lambda: log.read_text().endswith("\n"), 60)
         children.check()
         pid = int(log.read_text())
         assert alive(pid)
@@ -44,7 +44,7 @@ def test_a_child_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monkey
     with Children(tmp_path / "logs") as children:
         children.start("one", module)
         with pytest.raises(Unreachable, match="no such bus"):
-            children.await_ready("the child", lambda: False, 10)
+            children.await_ready("the child", lambda: False, 60)
 
 
 def test_a_deaf_child_is_ended_all_the_same(
@@ -60,16 +60,16 @@ def test_a_deaf_child_is_ended_all_the_same(
     with Children(tmp_path / "logs") as children:
         children.start("one", module)
         log = children.log("one")
-        children.await_ready("the child", lambda: "deaf" in log.read_text(), 10)
+        children.await_ready("the child", lambda: "deaf" in log.read_text(), 60)
         assert children.stop("one") == -9
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asked of the kernel, which only Linux offers")
 def test_children_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time; from pathlib import Path; from farfix.children import Children\n"
+        "import os, sys; from pathlib import Path; from farfix.children import Children\n"
         "c = Children(Path(sys.argv[1])); c.start('one', 'http.server', '0')\n"
-        "print(c._running['one'].pid, flush=True); time.sleep(0.5); os.kill(os.getpid(), 9)"
+        "print(c._running['one'].pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", script, str(tmp_path)],
@@ -78,7 +78,5 @@ def test_children_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == -9, done.stderr
-    deadline_s = time.monotonic() + 5
-    while alive(int(done.stdout)) and time.monotonic() < deadline_s:
+    while alive(int(done.stdout)):  # until the test's own limit
         time.sleep(0.05)
-    assert not alive(int(done.stdout))

@@ -187,6 +187,7 @@ async def _proxied(folder: Path) -> AsyncIterator[tuple[Wire, httpx.AsyncClient]
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             headers={"authorization": "TargetToken right"},
+            timeout=60,
             trust_env=False,
         ) as client,
     ):

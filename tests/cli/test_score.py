@@ -101,7 +101,7 @@ def test_every_row_is_answered_before_the_next_is_given() -> None:
         score.tell("time,a,b,c")
         answers = [score.ask(line) for line in lines(x)[1:]]
         score.stdin.close()
-        assert score.process.wait(10) == 0
+        assert score.process.wait(ANSWER_S) == 0
     assert answers == expected(x)
     assert answers[-1][1]
 
@@ -294,7 +294,7 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
         score.process.stdin = None
         assert score.process.stderr is not None
         score.stdin.close()
-        assert score.process.wait(10) != 0
+        assert score.process.wait(ANSWER_S) != 0
         assert b"Traceback" not in score.process.stderr.read()
 
 

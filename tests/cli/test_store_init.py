@@ -72,7 +72,7 @@ def test_1x_means_really_appear(influx_url: str) -> None:
     lines.append(f'farfix_note,device=p1,kind=fault text="words",case="c" {now_s - 60}')
     write = f"{influx_url}/write?db={order.database}&precision=s"
     assert httpx.post(write, content="\n".join(lines)).status_code == 204
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     means = f'SELECT mean_flow, device FROM "{order.database}"."rollup"."pump"'  # noqa: S608 - ours
     while len(query(influx_url, order.database, means)) < 2:
         assert time.monotonic() < deadline, "the continuous query has written nothing"
