@@ -219,7 +219,7 @@ class Drill:
         Raises:
             Unreachable: the gateway does not start again.
         """
-        while len(self._receiver.ended) < self._cases:
+        while self._kills or len(self._receiver.ended) < self._cases:
             self._open()
             self._end()
             self._harm()
