@@ -91,7 +91,7 @@ def word(moment: Moment = Moment.FIXED, key: str = "k-1") -> Word:
 def run_until(customers: Customers, done: object) -> None:
     async def run() -> None:
         loop = asyncio.create_task(customers.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not done():  # type: ignore[operator]  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         loop.cancel()
