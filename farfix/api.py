@@ -7,7 +7,9 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from contract import codec
 from contract.errors import Malformed, Refused, Unreachable
+from contract.tickets import ClosingReport, VisitUpdate
 from farfix import publishing
 from farfix.repository import Room
 
@@ -101,6 +103,12 @@ class Detail(Struct, frozen=True):
     ticket_key: str | None
 
 
+class _Token(Struct, frozen=True):
+    """The answer that shows a token."""
+
+    token: str
+
+
 class _Problem(Struct, frozen=True):
     """What the gateway answers when it says no (RFC 9457)."""
 
@@ -140,6 +148,19 @@ class Gateway:
     def case(self, case_id: str) -> Detail:
         """Return a case's story."""
         return msgspec.json.decode(self._get(f"/api/cases/{case_id}"), type=Detail)
+
+    def issue_token(self, name: str, role: str) -> str:
+        """Return a token for another system, with one role."""
+        made = self._call("POST", f"/api/tokens/{name}", msgspec.json.encode({"role": role}))
+        return msgspec.json.decode(made, type=_Token).token
+
+    def visit(self, key: str, update: VisitUpdate) -> None:
+        """Say how the visit of a ticket stands."""
+        self._call("PUT", f"/api/dispatch/tickets/{key}/visit", codec.encode(update))
+
+    def report(self, key: str, report: ClosingReport) -> None:
+        """Hand in the closing report of a ticket."""
+        self._call("PUT", f"/api/dispatch/tickets/{key}/report", codec.encode(report))
 
     def metric(self, name: str) -> float:
         """Return one number of the gateway's metrics; 0 when it has not been counted yet."""

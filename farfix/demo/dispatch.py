@@ -42,6 +42,11 @@ class Dispatch:
             found.append(f"{self.refused} deliveries were not signed as agreed")
         return found
 
+    def open(self) -> list[dict[str, object]]:
+        """Return the tickets that have not ended."""
+        with self._lock:
+            return [ticket for key, ticket in self.tickets.items() if key not in self.ended]
+
     def take(self, headers: dict[str, str], body: bytes) -> int:
         """Check and keep one delivery; return the HTTP status to answer."""
         message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")

@@ -46,6 +46,10 @@ class Simulator:
         )
         return msgspec.convert(answer["at_ns"], int)
 
+    def repair(self, device: str, fault: str) -> None:
+        """End a fault as a visit does."""
+        self._ask({"do": "repair", "device": device, "fault": fault})
+
     def faults(self) -> list[Broken]:
         """Return every fault that was injected so far."""
         return msgspec.convert(self._ask({"do": "faults"}), list[Broken])

@@ -13,6 +13,7 @@ from cloud.adapters.clock import PlantClock
 from contract import machines as machine_types
 from contract.errors import FarfixError, Unreachable
 from contract.firmware import Claims
+from contract.tickets import Finding
 from contract.timescale import Timescale
 from farfix import release_kit
 from farfix.api import Detail, Gateway
@@ -25,6 +26,7 @@ from farfix.demo.report import Report
 from farfix.demo.screen import Screen
 from farfix.demo.script import Injection, Nature
 from farfix.demo.stage import Stage
+from farfix.demo.technician import Technician
 from farfix.screen import check_report, write_report
 from farfix.witness import Witness
 from firmware_sim import images
@@ -238,19 +240,35 @@ class Show:
         return keys <= set(self.dispatch.tickets)
 
     def linger(self) -> None:
-        """Keep everything running until Ctrl-C, so that people can look around."""
+        """Keep everything running until Ctrl-C, so that people can look around; visits go on."""
         self.screen.result(self.report(accounting.nothing(), 0))
         self.screen.say(
             f"Everything keeps running: look around at {self.stage.base_url} (sign in "
             f"{self.stage.sign_in}). Ctrl-C ends it and counts the telemetry.",
             "bold",
         )
+        system = Gateway(self.stage.base_url, self.gateway.issue_token("dispatch", "dispatch"))
+        technician = Technician(system, self.clock.now_ns, self._repair)
         try:
             while True:
                 self.children.check()
+                for said in technician.go_on(self.dispatch.open()):
+                    self.screen.say(said)
                 time.sleep(1)
         except KeyboardInterrupt:
             self.screen.say("Ending ...")
+        finally:
+            system.close()
+
+    def _repair(self, device: str) -> str:
+        """Put right whatever is wrong with a machine; return what a technician would call it."""
+        for broken in self.simulator.faults():
+            if broken.device == device and broken.ended_ns is None:
+                self.simulator.repair(device, broken.fault)
+        kinds = {m.device: m.machine_type for m in self.stage.machines}
+        known = {fault.code for fault in machine_types.library()[kinds[device]].faults}
+        planned = [code for i in self.script if i.device == device for code in i.diagnosable_as]
+        return next((code for code in planned if code in known), Finding.OTHER)
 
     def end(self, witness: Witness) -> report.Telemetry:
         """Stop the programs, the plant's first, and count where every reading went."""
