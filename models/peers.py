@@ -21,6 +21,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from models.pairs import centre, spread
 from models.sample import Layout, Sample, Vector
 from models.settings import DEFAULT
 
@@ -44,8 +45,6 @@ _ITERATIONS = 5
 """Rounds of variance estimation; it has settled after three."""
 _HUGE = 1e60
 """No mean of plausible values is so large; its square can still be summed up."""
-_SHAMOS = 1.0483
-"""Makes the median distance of pairs the standard deviation of normal numbers."""
 
 
 class Day(Struct):
@@ -331,18 +330,6 @@ def position(value: float, peers: Vector, extra: float = 0.0) -> tuple[float, fl
     if scale <= 1e-12 * (abs(value) + 1e-300):
         return 0.0, 1.0
     return away / scale, student(abs(away) / scale, max(len(peers) - 2, 1))
-
-
-def centre(values: Vector) -> float:
-    """Return the Hodges-Lehmann centre: the median of all pairs' means (1963)."""
-    i, j = np.triu_indices(len(values))
-    return float(np.median((values[i] + values[j]) / 2))
-
-
-def spread(values: Vector) -> float:
-    """Return the Shamos spread: the median distance of all pairs, as a standard deviation."""
-    i, j = np.triu_indices(len(values), 1)
-    return _SHAMOS * float(np.median(np.abs(values[i] - values[j])))
 
 
 def student(t: float, freedom: int) -> float:
