@@ -78,7 +78,7 @@ def commission(rig: Rig) -> None:
     rig.until(
         lambda: rig.seen().states.get("healthy", 0.0) >= (1 - UNWELL_MAX) * rig.devices,
         f"machines are healthy: {rig.seen().states}",
-        30.0,
+        STORED_S,
     )
 
 

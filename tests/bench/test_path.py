@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from cloud.adapters import broker
 from contract import codec, topics
-from contract.errors import Unreachable
 from contract.telemetry import Ack, TelemetryBatch
 from contract.topics import Channel
 from tests import peers
@@ -29,7 +28,7 @@ from tests.bench.path_receivers import Received
 
 NOW_NS = 1_795_330_800_000_000_000
 MESSAGES = 500
-QUICK_S = 240
+QUICK_S = 480
 """A busy machine is no fault, and the first run compiles."""
 
 
@@ -172,15 +171,7 @@ def running(tmp_path: Path) -> Any:
 @pytest.mark.real
 @pytest.mark.parametrize("job", [("floor", "", 0), ("paho-mqtt", "2", 0), ("paho-mqtt", "2", 1)])
 def test_receivers_get_every_message(running: broker.Broker, job: tuple[str, str, int]) -> None:
-    found = None
-    for last in (False, False, True):  # at QoS 0 the broker may drop something on a busy machine
-        try:
-            found = path_receivers._one(running, (SITE, "gateway"), job, 1000, 2)
-            break
-        except Unreachable:
-            if last or job[2]:
-                raise
-    assert found is not None
+    found = path_receivers._one(running, (SITE, "gateway"), job, 1000, 2)
     assert len(found.phases_cpu_us) == 2
     assert 0.0 < found.cpu_us < 10_000
     assert found.rss_mib > 1
