@@ -96,7 +96,9 @@ class Hooks:
 
     def _missed(self, row: EndpointRow) -> list[Event]:
         """Return the events of tickets that are open, and of those that it may take for open."""
-        known, order = self._store.hooks.unended(row.id), _order(row)
+        order = _order(row)
+        hears_ends = any(_wants(order, kind) for kind in telling.ENDS)
+        known = self._store.hooks.unended(row.id) if hears_ends else set()
         cases = {case.case_id for case in self._store.open_cases()}
         told = telling.about_tickets(
             self._store.told(cases | {visits.case_of(key) for key in known})

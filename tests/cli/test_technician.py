@@ -38,6 +38,7 @@ def gateway(made: Centre) -> Iterator[Gateway]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the gateway does not start"
         time.sleep(0.01)
     admin = Gateway(f"http://127.0.0.1:{port}", TOKEN)
     system = Gateway(f"http://127.0.0.1:{port}", admin.issue_token("dispatch", "dispatch"))
