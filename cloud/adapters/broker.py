@@ -198,15 +198,23 @@ def _tail(log: Path) -> str:
 
 
 def _free_port(port: int) -> int:
+    """Check that nobody listens on a port; 0 takes one.
+
+    One below those that systems give to outgoing connections: no such connection may get it before
+    the broker listens there.
+    """
+    taken = port or 20_000 + secrets.randbelow(12_000)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", taken))
         except OSError as error:
+            if not port:
+                return _free_port(0)
             raise Refused(
                 f"port {port} is taken: end what listens there or choose another"
             ) from error
-        return int(probe.getsockname()[1])
+    return taken
 
 
 def _private(path: Path, text: str) -> Path:
