@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +25,10 @@ from contract.topics import Channel
 log = logging.getLogger(__name__)
 
 BATCH = 50
-POLL_S = 0.1
+FULL_S = 0.1
+"""Wall time until the next look after a full batch."""
+LOOK_S = 1.0
+"""The same where nobody has decided anything: for what is to be tried again."""
 PUBLISH_RETRY_S = 2.0
 """Wall time until a message that the broker did not take is tried again."""
 
@@ -86,6 +90,7 @@ class Outbox:
         """Perform what is due until cancelled. A slow receiver delays no other effect."""
         async with asyncio.TaskGroup() as tasks:
             while True:
+                self._parts.decided.clear()
                 limit = BATCH + len(self._busy)
                 due = self._parts.store.due(self._parts.clock.now_ns(), limit)
                 metrics.outbox_waiting.set(len(due))
@@ -94,7 +99,12 @@ class Outbox:
                     if row.kind != "tell" and row.key not in self._busy:
                         self._busy.add(row.key)
                         tasks.create_task(self._one(row))
-                await asyncio.sleep(POLL_S)
+                if len(due) == limit:
+                    await asyncio.sleep(FULL_S)
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._parts.decided.wait()
 
     def _tell(self, rows: list[OutboxRow]) -> None:
         """Hand events over in their order: one that has to wait lets no later one pass."""

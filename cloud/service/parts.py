@@ -1,6 +1,7 @@
 """What all loops of the gateway share."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
@@ -24,3 +25,5 @@ class Parts:
     link: Link
     assets: dict[str, AssetRow]
     machines: dict[str, MachineType]
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    """A case has saved effects: the outbox looks at once."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloud.adapters.store import OutboxState
+from cloud.adapters.store import OutboxRow, OutboxState
 from cloud.core.telling import Telling
+from cloud.service import outbox
 from cloud.service.hooks import Hooks
 from cloud.service.outbox import Outbox, Told
 from cloud.service.parts import Parts
@@ -50,8 +51,8 @@ async def perform(
 ) -> None:
     """Run outbox and hooks until something has come of it."""
     told = Told(tell or hooks.tell, lambda _: None, lambda _: None)
-    outbox = Outbox(made, lambda _: None, lambda *_: None, lambda *_: None, told)
-    loops = [asyncio.create_task(loop) for loop in (outbox.run(), hooks.run())]
+    box = Outbox(made, lambda _: None, lambda *_: None, lambda *_: None, told)
+    loops = [asyncio.create_task(loop) for loop in (box.run(), hooks.run())]
     async with asyncio.timeout(60):
         while not done():  # noqa: ASYNC110 - waits for what the database shows
             await asyncio.sleep(0.02)
@@ -82,8 +83,9 @@ async def test_a_ticket_reaches_a_receiver_that_was_away_exactly_once(
 
 
 async def test_an_event_that_has_to_wait_lets_no_later_one_pass(
-    tmp_path: Path, hook: dict[str, object]
+    tmp_path: Path, hook: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(outbox, "LOOK_S", 0.01)
     heard: list[str] = []
 
     def tell(event: Telling) -> None:
@@ -104,3 +106,29 @@ async def test_an_event_that_has_to_wait_lets_no_later_one_pass(
         await perform(made, hooks_of(made), done, tell)
         decided = [msgspec.json.decode(row.payload, type=Telling).id for row in rows]
         assert heard == [*decided[:1] * 3, *decided]
+
+
+async def test_what_is_decided_is_performed_at_once_and_nothing_is_looked_for_meanwhile(
+    tmp_path: Path, hook: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LOOK_S", 3600.0)
+    looks: list[int] = []
+    with parts(tmp_path, webhook=hook) as made:
+        due = made.store.due
+
+        def look(now_ns: int, limit: int) -> list[OutboxRow]:
+            looks.append(now_ns)
+            return due(now_ns, limit)
+
+        monkeypatch.setattr(made.store, "due", look)
+        told = Told(lambda _: None, lambda _: None, lambda _: None)
+        box = Outbox(made, lambda _: None, lambda *_: None, lambda *_: None, told)
+        loop = asyncio.create_task(box.run())
+        await asyncio.sleep(0.3)
+        assert len(looks) == 1
+        alarm(desk_of(made), fault="discharge_overpressure")
+        async with asyncio.timeout(60):
+            while not made.store.tickets():  # noqa: ASYNC110 - waits for what the database shows
+                await asyncio.sleep(0.02)
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
