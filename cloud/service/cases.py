@@ -1,7 +1,6 @@
 """The open cases: moved by events, each step saved with all that follows from it.
 
-A case, its timeline, its effects and, where a person decided, the line in the audit log are saved
-in one transaction before anything is performed.
+A case, its timeline and its effects are saved in one transaction before anything is performed.
 Evidence that moves nothing is kept in memory and saved with the next change or checkpoint: after a
 crash the journal shows it again.
 """
@@ -13,7 +12,6 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from cloud.adapters.rollout_store import Line
 from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import alerts, fleet, playbook, returns
 from cloud.core import case as rules
@@ -21,7 +19,6 @@ from cloud.core.events import Effect, Event, Note
 from cloud.core.limits import Fleet
 from cloud.core.playbook import Playbooks
 from cloud.core.states import Case, Diagnosis, Phase, Plan
-from cloud.service import decided
 from cloud.service.lives import Lives
 from cloud.service.orders import Orders
 from cloud.service.parts import Parts
@@ -117,9 +114,8 @@ class Cases:
     def apply(self, case: Case, event: Event, now_ns: int) -> Case:
         """Move a case by an event, save what came of it, and return it."""
         moved, effects = rules.step(case, event, now_ns)
-        line = decided.line(case, event, now_ns) if moved != case else None
-        if effects or line or moved.phase is not case.phase:
-            self._save((case, moved), effects, now_ns, line)
+        if effects or moved.phase is not case.phase:
+            self._save((case, moved), effects, now_ns)
         elif moved != case:
             self._open[case.device] = moved
             self._dirty.add(case.device)
@@ -166,11 +162,7 @@ class Cases:
         )  # fmt: skip
 
     def _save(
-        self,
-        steps: tuple[Case | None, Case],
-        effects: tuple[Effect, ...],
-        now_ns: int,
-        line: Line | None = None,
+        self, steps: tuple[Case | None, Case], effects: tuple[Effect, ...], now_ns: int
     ) -> None:
         """Save the case after a step, with all that follows from it, in one transaction."""
         case = steps[1]
@@ -199,7 +191,7 @@ class Cases:
         ]
         asked = [e for e in effects if not isinstance(e, Note)]
         box = self._orders.rows(steps, asked, notes, version, now_ns)
-        self._parts.store.save(row, before, notes, box, line)
+        self._parts.store.save(row, before, notes, box)
         self._parts.decided.set()
         for note in notes:
             log.info("%s %s", case.case_id, note.text)
