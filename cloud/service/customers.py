@@ -16,7 +16,7 @@ from cloud.config import Config
 from cloud.core import letters
 from cloud.core.customers import RATED, Word, allowed_ns
 from cloud.core.letters import Facts
-from cloud.web.console.tongue import chinese
+from cloud.web.console.sentences import chinese
 from cloud.web.customer_ports import CustomerView, Invitation, Rating, Told
 from contract.errors import Malformed, Refused, Unreachable
 
@@ -252,7 +252,7 @@ class Customers:
 
 def _named(fault: str, language: str) -> str:
     """Return a fault's title in the customer's language, where the shipped types have it."""
-    return chinese().get(fault, fault) if language == "zh" else fault
+    return chinese(fault) if language == "zh" else fault
 
 
 def _rating(row: RatingRow) -> Rating:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloud.web import rollout_words, words
-from cloud.web.console import tongue
+from cloud.web.console import sentences, tongue
 from contract import machines
 from contract.faults import Severity
 
@@ -107,7 +107,7 @@ def untold(path: Path) -> Iterator[str]:
 def test_every_text_of_a_page_has_its_translation(path: Path) -> None:
     missing = []
     for text, call in spoken(path):
-        said = tongue.chinese().get(text)
+        said = sentences.catalogue().get(text)
         if said is None:
             missing.append(text)
             continue
@@ -161,12 +161,12 @@ def dynamic() -> set[str]:
 
 
 def test_states_and_machine_types_have_their_translation() -> None:
-    assert sorted(dynamic() - set(tongue.chinese())) == []
+    assert sorted(dynamic() - set(sentences.catalogue())) == []
 
 
 def test_no_two_files_give_one_text_different_meanings() -> None:
     said: dict[str, str] = {}
-    for path in sorted(tongue.CATALOGUE.glob("*.toml")):
+    for path in sorted(sentences.CATALOGUE.glob("*.toml")):
         for text, meaning in tomllib.loads(path.read_text()).items():
             assert said.setdefault(text, meaning) == meaning, f"{path.name}: {text!r}"
 
@@ -178,7 +178,7 @@ def test_the_catalogue_holds_nothing_that_nobody_says() -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert sorted(set(tongue.chinese()) - written - dynamic()) == []
+    assert sorted(set(sentences.catalogue()) - written - dynamic()) == []
 
 
 def test_outside_a_page_texts_are_english() -> None:

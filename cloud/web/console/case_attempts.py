@@ -71,7 +71,7 @@ class Attempts:
                 Text(f"{name}: {told(attempt.title)}", tag="h3", classes="wrap")
                 Text(told(attempt.result_text))
                 if attempt.detail:
-                    Text(attempt.detail, "muted small wrap")
+                    Text(told(attempt.detail), "muted small wrap")
                 moved = _moved(attempt)
                 if moved:
                     Text(moved, "small num wrap")

@@ -38,7 +38,7 @@ def timeline(entries: list[TimelineEntry], opened_ns: int) -> None:
         with box(tag="li"):
             dot(*KIND_TONE.get(entry.kind, ("calm", "circle")))
             with box():
-                Text(entry.text, "story-text wrap")
+                Text(told(entry.text), "story-text wrap")
                 _seen(entry)
                 time = t("{time} UTC", time=words.clock(entry.at_ns))
                 offset = span((entry.at_ns - opened_ns) / words.NS)
@@ -54,7 +54,7 @@ def _seen(entry: TimelineEntry) -> None:
         if entry.score is not None:
             Text(t("Deviation {score} (alarm at 1)", score=f"{entry.score:.2f}"))
         for d in entry.deviations[:LEADING]:
-            Text(words.deviation(d.model_copy(update={"title": told(d.title)})), "wrap")
+            Text(told(words.deviation(d)), "wrap")
         more = len(entry.deviations) - LEADING
         if more > 0:
             Text(t("and {count} more", count=more))
@@ -68,7 +68,7 @@ def hypotheses(found: list[HypothesisView], checks: list[str]) -> None:
             dot("warn", "sensors_off")
             with box():
                 Text(t("The sensor or the link is to blame"), tag="h3")
-                Text(check, "wrap")
+                Text(told(check), "wrap")
     shown = [h for h in found[:HYPOTHESES] if h.probability >= LIKELY] or found[:1]
     for hypothesis in shown:
         with box("hypothesis"):
@@ -79,7 +79,7 @@ def hypotheses(found: list[HypothesisView], checks: list[str]) -> None:
                 box("meter-fill").style(f"width: {hypothesis.probability * 100:.0f}%")
             with box("evidence", tag="ul"):
                 for sentence in hypothesis.evidence[:EVIDENCE]:
-                    Text(sentence, tag="li")
+                    Text(told(sentence), tag="li")
     if len(found) > len(shown):
         rest = t(
             "{count} other explanations are less likely than {share}.",

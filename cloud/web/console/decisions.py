@@ -160,6 +160,6 @@ async def attempt(act: Callable[[], Awaitable[object]]) -> bool:
     try:
         await act()
     except FarfixError as error:
-        ui.notify(t("Not done: {error}", error=error), type="warning", timeout=8000)
+        ui.notify(t("Not done: {error}", error=told(str(error))), type="warning", timeout=8000)
         return False
     return True

@@ -94,7 +94,7 @@ async def _test(hooks: Hooks, endpoint: Endpoint) -> None:
         if done.state == "delivered":
             ui.notify(t("It was taken, with status {status}.", status=done.status), type="positive")
         else:
-            ui.notify(done.error or t("No answer yet."), type="warning", timeout=8000)
+            ui.notify(told(done.error) or t("No answer yet."), type="warning", timeout=8000)
 
     await _as_admin(lambda: attempt(act))
 

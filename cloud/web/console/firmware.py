@@ -98,7 +98,7 @@ def _updates(updates: list[UpdateView]) -> None:
                 link(number, f"/rollouts/{update.rollout}", "link num")
                 reason = update.harm or update.detail
                 if reason:
-                    Text(reason, "small muted wrap")
+                    Text(told(reason), "small muted wrap")
             pill(*UPDATE_TONE[update.phase], told(update.phase_text))
             old, new = update.from_version or words.NONE, update.version or words.NONE
             moved = t("{old} to {new}", old=old, new=new)

@@ -26,7 +26,7 @@ def build(desk: Desk, case: CaseDetail, host: Element) -> None:
                 Text(t("Latest time to order a visit"), "fact-label")
                 Text(utc(promise.visit_by_ns), "due num")
     if promise.service_level:
-        Text(promise.service_level, "small muted wrap")
+        Text(told(promise.service_level), "small muted wrap")
     if promise.paused_ns is not None:
         with box("note"):
             ui.icon("pause_circle")

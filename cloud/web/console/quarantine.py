@@ -3,7 +3,7 @@
 from cloud.web.console import tongue
 from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty
-from cloud.web.console.tongue import t
+from cloud.web.console.tongue import t, told
 from cloud.web.ports import Desk
 from cloud.web.schemas import QuarantineEntry
 from cloud.web.views import Views

@@ -154,7 +154,7 @@ def _release(kept: Kept, who: str) -> None:
                 pill("bad", "block", t("Barred"))
             elif viewer.allowed(Role.ENGINEER):
                 target = f"/rollouts/new?machine_type={release.machine_type}"
-                link(t("Roll out"), f"{target}&version={release.version}", "link")
+                link(t("Roll out"), f"{target}&version={release.version}", "link nowrap")
     if kept.barred:
         Text(told(kept.barred), "tone-bad wrap")
     if release.notes:

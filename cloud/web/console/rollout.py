@@ -108,7 +108,7 @@ class _Page:
                     Text(name(rollout), tag="h1", classes="wrap")
                     made = tongue.utc(rollout.created_ns)
                     by = t("by {name}, made {time}", name=rollout.author, time=made)
-                    about = f"{rollout.machine_type} {rollout.version}"
+                    about = f"{told(words.phrase(rollout.machine_type))} {rollout.version}"
                     Text(f"{about} · {by}", "muted small num wrap")
                 with box("abreast"):
                     self._pill = Pill()

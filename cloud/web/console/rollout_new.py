@@ -169,7 +169,7 @@ class _Form:
             found = await load(lambda: self._rollouts.preview(order))
             plan = rollout_views.preview(order, found)
         except FarfixError as error:
-            said = str(error)
+            said = told(str(error))
             self._show(mine, ("refused", said), lambda: _refused(said))
             return
         self._show(

@@ -1,18 +1,14 @@
 """Texts in the language of whoever looks at the page.
 
 English is the source; the Chinese catalogue is all of ``zh/*.toml``, English text = Chinese text.
-What has no entry stays English: sentences of the timeline are written by the core.
+Sentences that the core has written are told again by `cloud.web.console.sentences`.
 """
 
-import tomllib
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 
 from cloud.web import words
-from cloud.web.console import viewer
+from cloud.web.console import sentences, viewer
 
-CATALOGUE = Path(__file__).parent / "zh"
 LANGUAGES = {"en": "English", "zh": "中文"}
 """What people may choose, each in its own words."""
 
@@ -29,13 +25,16 @@ def t(text: str, **values: object) -> str:
         text: in English, as it stands in the catalogue; ``{name}`` stands for a value.
         values: by name.
     """
-    found = told(text)
+    found = sentences.catalogue().get(text, text) if language() == "zh" else text
     return found.format(**values) if values else found
 
 
 def told(text: str) -> str:
-    """Return a text that is known only at run time; without an entry it stays as it is."""
-    return chinese().get(text, text) if language() == "zh" else text
+    """Return a text that is known only at run time, be it words or stored sentences.
+
+    What no entry of the catalogue fits stays as it is.
+    """
+    return sentences.chinese(text) if language() == "zh" else text
 
 
 def template(text: str) -> str:
@@ -46,15 +45,6 @@ def template(text: str) -> str:
 def later(text: str) -> str:
     """Mark a text in a table for the catalogue; `told` translates it when it is shown."""
     return text
-
-
-@cache
-def chinese() -> dict[str, str]:
-    """Return the catalogue; a test sees to it that no two files disagree."""
-    found: dict[str, str] = {}
-    for path in sorted(CATALOGUE.glob("*.toml")):
-        found |= tomllib.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def utc(ns: int) -> str:
