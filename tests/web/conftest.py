@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from cloud.adapters import database
 from cloud.adapters.value_store import ledger
@@ -31,6 +31,9 @@ from tests.web.fixture_rollouts import MemoryRollouts
 from tests.web.fixture_world import WorldDesk
 
 TOKEN = "a-test-token"
+PATIENCE_S = 90.0
+"""So long a browser and a server may take for anything on a busy machine."""
+expect.set_options(PATIENCE_S * 1000)
 
 
 @pytest.fixture
@@ -152,13 +155,13 @@ def address(gateway_faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> I
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert server.started, "the server did not start within 20 s"
+    assert server.started, f"the server did not start within {PATIENCE_S:g} s"
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
-    thread.join(timeout=20)
+    thread.join(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +183,7 @@ def visit_as(
 
         def made(role: Role | None) -> Visit:
             context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as documented
+            context.set_default_timeout(PATIENCE_S * 1000)
             stack.callback(context.close)
             if role is not None:
                 cookie = {"name": COOKIE, "value": crowd.session(role), "url": address}

@@ -139,12 +139,12 @@ def served(
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 90
         while not server.started and time.monotonic() < until:
             time.sleep(0.01)
         assert server.started
         yield url
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(90)
         listener.close()

@@ -37,4 +37,4 @@ def serving(world: str) -> Iterator[Gateway]:
         assert line, "the gateway did not start"
         yield Gateway(**json.loads(line), pid=process.pid, stdin=process.stdin)
         process.stdin.close()
-        process.wait(timeout=20)
+        process.wait(timeout=90)

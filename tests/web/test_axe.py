@@ -20,8 +20,10 @@ PAGES = (
     "/webhooks", "/customers", "/people",
 )  # fmt: skip
 Scheme = Literal["light", "dark"]
-SCREENS: tuple[tuple[dict[str, int], Scheme], ...] = (
-    (DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"),
+COLORS: dict[str, object] = {"runOnly": ["color-contrast"]}
+"""All that another scheme can change."""
+SCREENS: tuple[tuple[dict[str, int], Scheme, dict[str, object]], ...] = (
+    (DESKTOP, "light", {}), (DESKTOP, "dark", COLORS), (PHONE, "light", {}),
 )  # fmt: skip
 BAD = {"serious", "critical"}
 SETTLED_MS = 900
@@ -30,9 +32,9 @@ TURNED_MS = 400
 """After this long a page has taken on another size or other colours."""
 
 
-def wrongs(page: Page) -> list[str]:
+def wrongs(page: Page, options: dict[str, object] | None = None) -> list[str]:
     """What axe finds serious or critical, with the first place where it is so."""
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{v['id']} ({len(v['nodes'])}x): {v['nodes'][0]['html'][:160]}"
         for v in found
@@ -51,11 +53,11 @@ def address_of(world: WorldDesk, path: str) -> str:
 def test_no_page_keeps_anybody_out(visit: Visit, world: WorldDesk, path: str) -> None:
     page = visit.open(address_of(world, path))
     page.wait_for_timeout(SETTLED_MS)
-    for size, scheme in SCREENS:
+    for size, scheme, options in SCREENS:
         page.set_viewport_size(size)  # type: ignore[arg-type]  # as documented
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(TURNED_MS)
-        assert wrongs(page) == [], (size, scheme)
+        assert wrongs(page, options) == [], (size, scheme)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -69,6 +71,11 @@ def test_nor_does_it_in_chinese(
     page.wait_for_timeout(SETTLED_MS)
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     assert wrongs(page) == []
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # as documented
+    page.wait_for_timeout(TURNED_MS)
+    assert wrongs(page) == []
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) <= PHONE["width"], "nothing is cut off"
 
 
 def test_nobody_signed_in_is_kept_out_by_the_sign_in_page_alone(
@@ -83,3 +90,5 @@ def test_what_keeps_people_out_is_found(visit: Visit) -> None:
     page = visit.open("/quarantine")
     page.evaluate("document.querySelector('#main').insertAdjacentHTML('beforeend', '<input>')")
     assert any(wrong.startswith("label ") for wrong in wrongs(page))
+    page.add_style_tag(content=".muted { color: #bbb }")
+    assert [wrong.split()[0] for wrong in wrongs(page, COLORS)] == ["color-contrast"]

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from cloud.config import Config, Customer
 from cloud.core.asset import AssetRow
@@ -109,6 +109,6 @@ def test_the_page_can_be_read_and_filled_in_on_a_phone_without_script(
     page = context.new_page()
     page.set_content(html)
     page.get_by_text("★").nth(1).click()
-    assert page.locator("input[name=stars]:checked").get_attribute("value") == "4"
+    expect(page.locator("input[name=stars]:checked")).to_have_attribute("value", "4")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     context.close()

@@ -27,7 +27,7 @@ def test_machines_are_shown_urgent_first(visit: Visit) -> None:
     assert shown.index("Compressor, workshop") < shown.index("Transfer pump")
     assert shown.index("Transfer pump") < shown.index("Circulation pump 1")
     expect(page.get_by_text("Learning healthy running: 62 %")).to_be_visible()
-    expect(page.locator(".spark path[d^=M]").first).to_be_attached(timeout=20_000)
+    expect(page.locator(".spark path[d^=M]").first).to_be_attached()
 
 
 def test_what_machines_are_called_stays_text(visit: Visit) -> None:
@@ -50,12 +50,12 @@ def test_filters_and_search_find_machines_or_say_that_none_fits(visit: Visit) ->
     expect(search).to_be_focused()
     search.fill("Chiller cold")
     expect(page.locator(".machine")).to_have_count(1)
-    search.fill("intake filter")
-    assert names(page) == ["Compressor, workshop"], "a fault finds its machine"
+    search.fill("intake filter")  # a fault finds its machine
+    expect(page.locator(".machine-name")).to_have_text(["Compressor, workshop"])
     search.fill("")
     page.get_by_label("All sites").select_option("lab")
     expect(page.get_by_text("1 of 12 machines")).to_be_visible()
-    assert names(page) == ["Test rig"]
+    expect(page.locator(".machine-name")).to_have_text(["Test rig"])
 
 
 def test_what_is_asked_for_stands_in_the_address(visit: Visit) -> None:
@@ -64,10 +64,10 @@ def test_what_is_asked_for_stands_in_the_address(visit: Visit) -> None:
     page.get_by_label("All sites").select_option("north")
     page.get_by_role("searchbox").fill("compressor")
     expect(page.locator(".machine")).to_have_count(1)
-    asked = page.evaluate("location.search")
-    assert asked == "?q=compressor&show=people&site=north"
-    page = visit.open("/" + asked)
-    assert names(page) == ["Compressor, workshop"]
+    asked = "/?q=compressor&show=people&site=north"
+    expect(page).to_have_url(visit.address + asked)
+    page = visit.open(asked)
+    expect(page.locator(".machine-name")).to_have_text(["Compressor, workshop"])
     expect(page.get_by_role("button", name="Needs people")).to_have_attribute(
         "aria-pressed", "true"
     )
@@ -78,7 +78,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     expect(page.locator(".machine")).to_have_count(12)
     page.keyboard.press("/")
     page.keyboard.type("pump")
-    expect(page.get_by_role("searchbox")).to_have_value("pump")
+    expect(page.locator(".machine")).to_have_count(7)
     shown = names(page)
     page.locator(".machine-name").first.focus()
     page.keyboard.press("ArrowRight")
@@ -100,9 +100,7 @@ def test_rows_tell_the_same_as_cards(visit: Visit) -> None:
     expect(page).to_have_url(re.compile("/cases/compressor-1"))
 
 
-def test_a_card_follows_within_a_second_without_being_rebuilt(
-    visit: Visit, world: WorldDesk
-) -> None:
+def test_a_card_follows_without_being_rebuilt(visit: Visit, world: WorldDesk) -> None:
     page = visit.open("/")
     card = page.locator(".machine", has_text="Circulation pump 1")
     expect(card.get_by_text("Healthy")).to_be_visible()
@@ -112,7 +110,7 @@ def test_a_card_follows_within_a_second_without_being_rebuilt(
         device="pump-1", online=True, state=State.ALARM, score=3.21, progress=1.0, mode="run"
     )
     try:
-        expect(card.get_by_text("Deviation 3.21")).to_be_visible(timeout=3000)
+        expect(card.get_by_text("Deviation 3.21")).to_be_visible()
         expect(card.get_by_text("Deviating")).to_be_visible()
         assert card.evaluate("element => element.kept"), "the card was rebuilt: it flickers"
     finally:
@@ -124,7 +122,7 @@ def test_the_frame_leads_everywhere_and_shows_admins_more(
 ) -> None:
     page = visit_as(Role.VIEWER).open("/")
     places = page.get_by_role("navigation").get_by_role("link")
-    assert "Tickets" in " ".join(places.all_inner_texts())
+    expect(places.filter(has_text="Tickets")).to_be_visible()
     expect(page.get_by_role("link", name="Webhooks")).to_have_count(0)
     expect(page.get_by_text("Viewer", exact=True)).to_be_visible()
     page.keyboard.press("Tab")
@@ -137,9 +135,9 @@ def test_the_language_changes_and_stays(visit_as: Callable[[Role | None], Visit]
     page = visit_as(Role.VIEWER).open("/?site=lab")
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_role("heading", name="设备总览")).to_be_attached()
-    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
     expect(page.locator(".machine", has_text="水循环试验台")).to_be_visible()
-    assert page.evaluate("location.search") == "?site=lab"
+    expect(page).to_have_url(re.compile(r"/\?site=lab$"))
     expect(page.locator("#popup")).to_contain_text("连接丢失")  # shown when the link breaks
     page.get_by_role("link", name="隔离区").click()
     expect(page.get_by_role("heading", name="隔离区")).to_be_visible()

@@ -18,7 +18,7 @@ As = Callable[[Role | None], Visit]
 def test_it_shows_charts_registers_and_cases(visit: Visit) -> None:
     page = visit.open("/machines/pump-2")
     expect(page.get_by_role("heading", name="Circulation pump 2")).to_be_visible()
-    expect(page.locator(".chart canvas")).to_have_count(15, timeout=15_000)
+    expect(page.locator(".chart canvas")).to_have_count(15)
     expect(page.get_by_text("m³/h").first).to_be_visible()
     page.get_by_text("Register map").click()
     expect(page.get_by_text("input 13, FLOAT32, CDAB")).to_be_visible()
@@ -50,7 +50,7 @@ def test_an_engineer_sends_a_command_and_sees_the_answer(visit_as: As, world: Wo
     page.get_by_label("Value, 20 to 100 %").fill("85")
     expect(page.get_by_text("set_suction_valve 85 % is sent to pump-1 at north.")).to_be_visible()
     page.get_by_role("button", name="Send it now").click()
-    expect(page.get_by_text("Done, and read back as it should")).to_be_visible(timeout=8000)
+    expect(page.get_by_text("Done, and read back as it should")).to_be_visible()
     expect(page.get_by_text("as engineer said")).to_be_visible()
     (new,) = set(world.sent) - sent
     assert world.sent[new].status is AnswerStatus.DONE

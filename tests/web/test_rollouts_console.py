@@ -60,7 +60,7 @@ def test_a_rollout_shows_stages_health_machines_and_log(visit: Visit) -> None:
     said = "Evidence of harm: 14 % of what stops the rollout. Most of it: Drive-end bearing"
     expect(page.get_by_text(said)).to_be_visible()
     expect(page.locator(".gauge")).to_have_attribute("aria-valuenow", "14")
-    expect(page.locator(".case-chart canvas")).to_be_visible(timeout=15_000)
+    expect(page.locator(".case-chart canvas")).to_be_visible()
     page.get_by_text("Evidence in detail").click()
     expect(page.get_by_text("after 20 % of the soak")).to_be_visible()
     expect(page.locator(".machines tbody tr:visible")).to_have_count(25)
@@ -108,7 +108,7 @@ def test_the_page_follows_without_being_rebuilt(visit: Visit, kept: MemoryRollou
         if update.phase is UpdatePhase.INSTALLING:
             kept.set(3, update.device, phase=UpdatePhase.CHECKING)
     third = page.locator(".stage").nth(2)
-    expect(third.get_by_text("3 version being read")).to_be_visible(timeout=6000)
+    expect(third.get_by_text("3 version being read")).to_be_visible()
     expect(third.get_by_text("installing")).to_be_hidden()
     kept_rows = page.locator(".machines tbody tr").evaluate_all(
         "all => all.filter(e => e.kept).length"
@@ -125,7 +125,7 @@ def test_a_person_pauses_and_resumes(visit: Visit, kept: MemoryRollouts) -> None
     expect(page.get_by_text("No machine is begun until a person resumes it")).to_be_visible()
     assert phase_of(kept, 3) is Phase.PAUSED
     who = page.locator(".audit tr", has_text="looking <b>closer</b>")
-    expect(who.get_by_text("admin", exact=True)).to_be_visible(timeout=8000)
+    expect(who.get_by_text("admin", exact=True)).to_be_visible()
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Yes, resume").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -139,7 +139,7 @@ def test_a_stop_needs_a_reason_and_is_told(visit: Visit, kept: MemoryRollouts) -
     expect(page.get_by_text("Please give a reason.")).to_be_visible()
     page.get_by_label("Reason").fill("pressure drops after the update")
     page.get_by_role("button", name="Yes, stop").click()
-    expect(page.get_by_role("heading", name="A person stopped it")).to_be_visible(timeout=6000)
+    expect(page.get_by_role("heading", name="A person stopped it")).to_be_visible()
     assert kept.found[3][0].phase is Phase.STOPPING
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
 
@@ -155,7 +155,7 @@ def test_the_same_person_cannot_approve(
         if role is Role.ENGINEER:
             expect(page.get_by_text("Not done: engineer asked for this rollout")).to_be_visible()
             assert phase_of(kept, 4) is Phase.AWAITING_APPROVAL
-    expect(page.get_by_text("Stage 1 of 5")).to_be_visible(timeout=6000)
+    expect(page.get_by_text("Stage 1 of 5")).to_be_visible()
     assert phase_of(kept, 4) is Phase.RUNNING
 
 
@@ -234,7 +234,7 @@ def test_a_machine_tells_of_its_firmware_and_leaves_quarantine(
 ) -> None:
     page = visit.open("/machines/pump-2")
     card = page.locator(".card", has=page.get_by_role("heading", name="Firmware"))
-    expect(card.get_by_text("issued")).to_be_visible(timeout=10_000)
+    expect(card.get_by_text("issued")).to_be_visible()
     card.get_by_text("What it says of itself (3)").click()
     expect(card.get_by_text(HOSTILE)).to_be_visible()
     expect(page.get_by_text("In quarantine")).to_have_count(0)
@@ -271,7 +271,7 @@ def test_pages_fit_a_phone(visit: Visit) -> None:
     for path in ("/rollouts", "/rollouts/3", "/rollouts/2", "/rollouts/new", "/releases",
                  "/audit", "/machines/pump-7"):  # fmt: skip
         page = visit.open(path)
-        page.wait_for_load_state("networkidle")
+        expect(page.get_by_role("heading").first).to_be_visible()
         page.wait_for_timeout(1500)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= PHONE["width"], f"{path} is {wide} px wide"
