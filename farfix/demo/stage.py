@@ -16,6 +16,8 @@ from farfix.demo import script
 from farfix.demo.script import SITES, Machine
 from farfix.release_kit import Kit
 
+SILENT_AFTER_S = 1800.0
+"""Time runs fast: five minutes, which else is silence, are a moment of a computer that is busy."""
 TITLES = {
     "centrifugal_pump": "Centrifugal pump",
     "air_compressor": "Air compressor",
@@ -158,6 +160,7 @@ def _cloud(stage: Stage, broker: Broker, webhook_url: str) -> toml.Table:
         "mode_override": "auto",
         "commissioning_s": script.COMMISSIONING_S,
         "commissioning_samples": script.COMMISSIONING_SAMPLES,
+        "silent_after_s": SILENT_AFTER_S,
         "broker": _broker(broker, "gateway"),
         "webhook": {
             "url": webhook_url,

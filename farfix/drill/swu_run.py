@@ -20,7 +20,7 @@ from farfix.drill.swu_plan import Fault, Run
 from farfix.drill.swu_proxy import Proxy, Strike, Wire
 
 LOOK_S = 0.2
-READY_S = 20.0
+READY_S = 60.0
 """From a computer's first telemetry to its version in the gateway."""
 END_S = 180.0
 READBACK_S = 8.0

