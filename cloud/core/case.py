@@ -204,7 +204,7 @@ TABLE: Mapping[Phase, Mapping[type[msgspec.Struct], Rule]] = MappingProxyType(
         ),
         P.VERIFYING: dict(
             [
-                _on(Evidence, rules.verify, P.RECOVERED, P.SELF_CLEARED),
+                _on(Evidence, rules.verify, P.RECOVERED, P.SELF_CLEARED, P.HOLDING),
                 _on(CommandFinished, rules.answer, P.HOLDING, P.DISPATCHED),
                 _time(rules.judge, P.RECOVERED, P.SELF_CLEARED, P.HOLDING, P.DISPATCHED),
                 _TRY,

@@ -257,8 +257,8 @@ def recover(case: Case, now_ns: int) -> Outcome:
 
     A healthy run that began before any command can have acted is nobody's merit. A remedy is
     credited only if it was confirmed as done, the run began after that, and the fault was seen
-    after it had been sent and within a dwell before it was done. Without all of this the machine
-    may have been well before.
+    after it had been sent, within a dwell before it was done, and not after its time was over.
+    Without all of this the machine may have been well before, or something else helped.
     """
     since_ns = case.seen.since_ns
     acted = [a for a in case.attempts if a.reply in MAY_HAVE_ACTED and a.sent_ns < since_ns]
@@ -282,7 +282,8 @@ def _earned(case: Case, last: Attempt) -> bool:
     done_ns, sick_ns = last.executed_ns, case.seen.sick_ns
     if last.reply is not Reply.DONE or done_ns is None or case.seen.since_ns <= done_ns:
         return False
-    return sick_ns > last.sent_ns and sick_ns >= done_ns - int(case.plan.timing.dwell_s * NS)
+    from_ns = max(last.sent_ns + 1, done_ns - int(case.plan.timing.dwell_s * NS))
+    return from_ns <= sick_ns < done_ns + int((last.step.settle_s + last.step.verify_s) * NS)
 
 
 def _credit(case: Case, last: Attempt, now_ns: int) -> Outcome:

@@ -60,16 +60,31 @@ def keep(case: Case, event: Evidence, now_ns: int) -> Outcome:
 
 
 def verify(case: Case, event: Evidence, now_ns: int) -> Outcome:
-    """After a remedy only what was measured after it has settled counts."""
+    """After a remedy only what was measured after it has settled counts.
+
+    The fault seen once more after the time for verification is a failure. It does not matter when
+    that is heard, so a gateway that was held up judges as one that was not.
+    """
     case, fresh = see(case, event, now_ns)
     if not fresh or event.measured_ns <= _counts_from_ns(case):
         return case, ()
     timing = case.plan.timing
     proof = evidence.add(case.proof, event.measured_ns, timing.dwell_s, healthy=event.healthy)
     case = structs.replace(case, proof=proof)
-    if evidence.proven(proof, timing.dwell_s, timing.min_samples):
+    if not event.healthy and event.measured_ns >= _end_ns(case):
+        return _in_vain(case, "fresh evidence still shows the fault", now_ns)
+    if evidence.proven(proof, timing.dwell_s, timing.min_samples) and not _awaited(case, now_ns):
         return recover(case, now_ns)
     return case, ()
+
+
+def _awaited(case: Case, now_ns: int) -> bool:
+    """Tell whether an answer may still be on its way, as when both were held up on the way here.
+
+    What decides about merit is when things happened, not in which order they were heard.
+    """
+    grace_ns = int(case.plan.timing.answer_grace_s * NS)
+    return case.attempt.reply is Reply.NO_ANSWER and now_ns < case.entered_ns + grace_ns
 
 
 def see(case: Case, event: Evidence, now_ns: int) -> tuple[Case, bool]:
@@ -134,24 +149,19 @@ def expire(case: Case, event: Tick, now_ns: int) -> Outcome:
 
 
 def judge(case: Case, event: Tick, now_ns: int) -> Outcome:
-    """Judge an attempt when its time is over: sick is a failure, silence is neither."""
+    """End the wait for evidence: an alert that stands is a failure, silence is neither."""
     del event
     timing, attempt = case.plan.timing, case.attempt
     if evidence.proven(case.proof, timing.dwell_s, timing.min_samples):
-        return recover(case, now_ns)
+        return (case, ()) if _awaited(case, now_ns) else recover(case, now_ns)
     late = overdue(case, now_ns)
     if late is not None:
         return late
-    end_ns = _counts_from_ns(case) + int(attempt.step.verify_s * NS)
+    end_ns = _end_ns(case)
     if now_ns < end_ns:
         return case, ()
-    recent = case.proof.last_ns >= end_ns - int(timing.dwell_s * NS)
-    if case.untold or (case.proof.healthy is False and recent):
-        case = with_attempt(case, proof=Proof.NOT_RECOVERED)
-        shows = "the alert still stands" if case.untold else "fresh evidence still shows the fault"
-        said = f"'{attempt.step.title}' did not help: {shows}."
-        said += course.told(attempt.course, attempt.executed_ns)
-        return next_remedy(case, Note(Topic.EVIDENCE, said, case.picture), now_ns)
+    if case.untold:
+        return _in_vain(case, "the alert still stands", now_ns)
     if now_ns < end_ns + int(timing.silence_limit_s * NS):
         return case, ()
     case = with_attempt(case, proof=Proof.UNHEARD)
@@ -165,6 +175,17 @@ def judge(case: Case, event: Tick, now_ns: int) -> Outcome:
 def _counts_from_ns(case: Case) -> int:
     attempt = case.attempt
     return (attempt.executed_ns or attempt.sent_ns) + int(attempt.step.settle_s * NS)
+
+
+def _end_ns(case: Case) -> int:
+    return _counts_from_ns(case) + int(case.attempt.step.verify_s * NS)
+
+
+def _in_vain(case: Case, shows: str, now_ns: int) -> Outcome:
+    case = with_attempt(case, proof=Proof.NOT_RECOVERED)
+    said = f"'{case.attempt.step.title}' did not help: {shows}."
+    said += course.told(case.attempt.course, case.attempt.executed_ns)
+    return next_remedy(case, Note(Topic.EVIDENCE, said, case.picture), now_ns)
 
 
 # Answers.

@@ -50,9 +50,9 @@ def test_unhealthy_evidence_restarts_the_run() -> None:
 
 def test_a_machine_seen_sick_at_the_end_takes_the_next_remedy() -> None:
     scene = verifying("restart", "flush")
-    scene.sick(480)
+    scene.sick(489)
     assert scene.tick(489) == []
-    scene.tick(490)
+    scene.sick(490)
     assert scene.phase() is Phase.HOLDING
     assert scene.attempt.proof is Proof.NOT_RECOVERED
     scene.tick(495)
@@ -61,8 +61,7 @@ def test_a_machine_seen_sick_at_the_end_takes_the_next_remedy() -> None:
 
 def test_a_remedy_that_acted_in_vain_ends_in_verification_failed() -> None:
     scene = verifying("restart")
-    scene.sick(480)
-    scene.tick(490)
+    scene.sick(490)
     scene.tick(495)
     assert scene.reason is EscalationReason.VERIFICATION_FAILED
     assert "'Restart': not recovered" in scene.tickets()[0].detail
@@ -203,8 +202,7 @@ def test_an_old_or_repeated_answer_changes_nothing() -> None:
         before = scene.case
         assert scene.answer(140, status) == []
         assert scene.case == before
-    scene.sick(480)
-    scene.tick(490)
+    scene.sick(490)
     scene.tick(495)
     before = scene.case
     assert before.phase is Phase.FIXING
@@ -247,8 +245,7 @@ def test_a_remedy_is_not_credited_if_nobody_saw_the_fault_after_it_was_sent() ->
 
 def test_a_machine_that_heals_after_a_remedy_was_given_up_is_not_credited() -> None:
     scene = verifying("restart", "flush")
-    scene.sick(480)
-    scene.tick(490)
+    scene.sick(490)
     scene.healthy(500, 680)
     assert scene.phase() is Phase.RECOVERED
     assert not scene.case.credited
