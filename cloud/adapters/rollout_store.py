@@ -98,7 +98,7 @@ class RolloutStore:
             for device in devices:
                 db.put(connection, db.devices, asdict(device))
             if lines:
-                _append(connection, [_clean(line) for line in lines])
+                append(connection, lines)
 
     def rollouts(self) -> list[RolloutRow]:
         """Return all rollouts, newest first."""
@@ -151,13 +151,16 @@ class RolloutStore:
         return Chain(lines=count, broken_at=None, hash=last)
 
 
-def _append(connection: sa.Connection, lines: list[Line]) -> None:
-    """Add lines, each with a hash over itself and the hash of the line before it."""
+def append(connection: sa.Connection, lines: Sequence[Line]) -> None:
+    """Add lines to the audit log, each with a hash over itself and the hash of the line before it.
+
+    Until the transaction ends no other one adds lines: call it last.
+    """
     if connection.dialect.name == "postgresql":  # SQLite lets only one write in any case
         connection.execute(sa.text("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE"))
     newest = sa.select(db.audit.c.hash).order_by(db.audit.c.id.desc()).limit(1)
     last = connection.execute(newest).scalar_one_or_none() or ""
-    for line in lines:
+    for line in map(_clean, lines):
         last = _link(last, line)
         connection.execute(db.audit.insert().values(asdict(line) | {"hash": last}))
 

@@ -20,7 +20,7 @@ from cloud.adapters.hook_store import HookStore
 from cloud.adapters.memory import Memory
 from cloud.adapters.people_store import PeopleStore
 from cloud.adapters.photo_store import PhotoStore
-from cloud.adapters.rollout_store import RolloutStore
+from cloud.adapters.rollout_store import Line, RolloutStore, append
 from cloud.adapters.value_store import ValueStore
 from cloud.core.asset import AssetRow
 from contract.errors import Refused
@@ -147,6 +147,7 @@ class Store:
         expected_version: int | None,
         timeline: list[TimelineRow],
         outbox: list[OutboxRow],
+        line: Line | None = None,
     ) -> None:
         """Save a case, what happened in it and what is to be done about it, or nothing of it.
 
@@ -155,6 +156,7 @@ class Store:
             expected_version: the version that the change was made from; None for a new case.
             timeline: added at the end of the case's timeline.
             outbox: effects to perform; a row whose key is known is left as it was.
+            line: for the audit log, if somebody decided this.
 
         Raises:
             Refused: the version has moved, or the device has another open case.
@@ -173,6 +175,8 @@ class Store:
                 connection.execute(db.timeline.insert(), [asdict(t) for t in timeline])
             if outbox:
                 db.add(connection, db.outbox, [asdict(o) for o in outbox])
+            if line is not None:
+                append(connection, [line])
 
     def case(self, case_id: str) -> CaseRow | None:
         """Return one case."""

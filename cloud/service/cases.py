@@ -1,6 +1,7 @@
 """The open cases: moved by events, each step saved with all that follows from it.
 
-A case, its timeline and its effects are saved in one transaction before anything is performed.
+A case, its timeline, its effects and, where a person decided, the line in the audit log are saved
+in one transaction before anything is performed.
 Evidence that moves nothing is kept in memory and saved with the next change or checkpoint: after a
 crash the journal shows it again.
 """
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
+from cloud.adapters.rollout_store import Line
 from cloud.adapters.store import CaseRow, TimelineRow
 from cloud.core import alerts, fleet, playbook, returns
 from cloud.core import case as rules
@@ -19,6 +21,7 @@ from cloud.core.events import Effect, Event, Note
 from cloud.core.limits import Fleet
 from cloud.core.playbook import Playbooks
 from cloud.core.states import Case, Diagnosis, Phase, Plan
+from cloud.service import decided
 from cloud.service.lives import Lives
 from cloud.service.orders import Orders
 from cloud.service.parts import Parts
@@ -114,8 +117,9 @@ class Cases:
     def apply(self, case: Case, event: Event, now_ns: int) -> Case:
         """Move a case by an event, save what came of it, and return it."""
         moved, effects = rules.step(case, event, now_ns)
-        if effects or moved.phase is not case.phase:
-            self._save((case, moved), effects, now_ns)
+        line = decided.line(case, event, now_ns) if moved != case else None
+        if effects or line or moved.phase is not case.phase:
+            self._save((case, moved), effects, now_ns, line)
         elif moved != case:
             self._open[case.device] = moved
             self._dirty.add(case.device)
@@ -162,7 +166,11 @@ class Cases:
         )  # fmt: skip
 
     def _save(
-        self, steps: tuple[Case | None, Case], effects: tuple[Effect, ...], now_ns: int
+        self,
+        steps: tuple[Case | None, Case],
+        effects: tuple[Effect, ...],
+        now_ns: int,
+        line: Line | None = None,
     ) -> None:
         """Save the case after a step, with all that follows from it, in one transaction."""
         case = steps[1]
@@ -191,7 +199,7 @@ class Cases:
         ]
         asked = [e for e in effects if not isinstance(e, Note)]
         box = self._orders.rows(steps, asked, notes, version, now_ns)
-        self._parts.store.save(row, before, notes, box)
+        self._parts.store.save(row, before, notes, box, line)
         self._parts.decided.set()
         for note in notes:
             log.info("%s %s", case.case_id, note.text)

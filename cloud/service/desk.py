@@ -26,7 +26,6 @@ from cloud.core.events import (
 )
 from cloud.core.playbook import Playbooks
 from cloud.core.states import Case, Diagnosis, Phase, Step
-from cloud.service import decided
 from cloud.service.cases import Cases, Origin
 from cloud.service.hand import Hand
 from cloud.service.learning import Learning, failed_checks
@@ -342,9 +341,6 @@ class Desk:
         case, now_ns = self._cases.find(case_id), self._parts.clock.now_ns()
         if self._cases.apply(case, event, now_ns) == case:
             raise Refused(f"case {case_id} is {case.phase.value}: this does not apply now")
-        line = decided.line(case, event, now_ns)
-        if line is not None:
-            self._parts.store.updates.save(None, lines=[line])
 
 
 def _about(case: Case, alert: Alert) -> Event:

@@ -12,6 +12,7 @@ from cloud.adapters.store import Store
 
 SAVER = """
 import sys
+from cloud.adapters.rollout_store import Line
 from cloud.adapters.store import CaseRow, OutboxRow, Store, TimelineRow
 store = Store(sys.argv[1])
 for version in range(1, 10**9):
@@ -19,13 +20,14 @@ for version in range(1, 10**9):
                   updated_ns=version, version=version, data=str(version).encode() * 500)
     line = TimelineRow(case_id="c1", at_ns=version, kind="note", text=str(version))
     box = OutboxRow(key=f"c1/{version}", case_id="c1", kind="x", payload=b"", due_ns=version)
-    store.save(row, version - 1 or None, [line], [box])
+    said = Line(at_ns=version, by="J. Doe", what="case", text=str(version), device="pump-1")
+    store.save(row, version - 1 or None, [line], [box], said)
     print(version, flush=True)
 """
 
 
 @pytest.mark.parametrize("wait_lines", [1, 40, 120])
-def test_a_killed_gateway_leaves_case_timeline_and_outbox_in_step(
+def test_a_killed_gateway_leaves_case_timeline_outbox_and_audit_log_in_step(
     database_url: str, settle: Callable[[], None], wait_lines: int
 ) -> None:
     command = [sys.executable, "-c", SAVER, database_url]
@@ -45,4 +47,7 @@ def test_a_killed_gateway_leaves_case_timeline_and_outbox_in_step(
     versions = list(range(1, case.version + 1))
     assert [int(line.text) for line in store.timeline("c1")] == versions
     assert [row.key for row in store.outbox("c1")] == [f"c1/{v}" for v in versions]
+    said = store.updates.audit(limit=case.version + 1, device="pump-1")
+    assert [int(line.text) for line in reversed(said)] == versions
+    assert store.updates.audit_chain().broken_at is None
     store.close()

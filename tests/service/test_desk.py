@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
@@ -252,3 +253,37 @@ def test_a_device_that_repeats_itself_is_a_machine_without_data(tmp_path: Path) 
         (label,) = [r for r in made.store.outbox(case_id) if r.kind == "label"]
         kept = msgspec.json.decode(label.payload, type=Label)
         assert [c.kind for c in kept.checks] == ["stale"]
+
+
+@pytest.mark.parametrize(
+    "failing", ["UPDATE ON cases", "INSERT ON timeline", "INSERT ON outbox", "INSERT ON audit"]
+)
+def test_a_decision_and_its_line_in_the_audit_log_are_saved_together_or_not_at_all(
+    tmp_path: Path, failing: str
+) -> None:
+    with parts(tmp_path, mode=None) as made:
+        desk = desk_of(made)
+        alarm(desk)
+        case_id = made.store.cases()[0].case_id
+        before = kept(made, case_id)
+        fault = f"CREATE TRIGGER fault BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'full'); END"
+        with made.store.engine.begin() as connection:
+            connection.execute(sa.text(fault))
+        with pytest.raises(Refused, match="full"):
+            asyncio.run(desk.decide(case_id, "escalate", "operator", "now"))
+        assert kept(made, case_id) == before
+        with made.store.engine.begin() as connection:
+            connection.execute(sa.text("DROP TRIGGER fault"))
+        asyncio.run(desk.decide(case_id, "escalate", "operator", "now"))
+        assert phase(made) == Phase.DISPATCHED
+        assert [line.by for line in made.store.updates.audit()] == ["operator"]
+
+
+def kept(made: Parts, case_id: str) -> list[object]:
+    store = made.store
+    return [
+        store.case(case_id),
+        store.timeline(case_id),
+        store.outbox(case_id),
+        store.updates.audit(),
+    ]
