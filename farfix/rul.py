@@ -3,12 +3,12 @@
 import csv
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from contract.errors import Malformed
+from farfix import csv_rows
 from models.prognosis import Estimate, Prognosis
 from models.rul_basis import Array
 
@@ -54,22 +54,9 @@ def _play(prognosis: Prognosis, unit: str, life: Life) -> Estimate | None:
     return answer
 
 
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-    except OSError as error:
-        raise Malformed(f"{file} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Malformed(f"{file} is not CSV in UTF-8: {error}") from error
-
-
 def _header(file: Path) -> list[str]:
     """Return the columns, `unit` and `cycle` first."""
-    _, header = next(_lines(file), (0, []))
+    _, header = next(csv_rows.read(file, strict=True), (0, []))
     names = [name.strip() for name in header]
     signals = [name for name in names if name not in ("unit", "cycle")]
     if len(names) - len(signals) != 2 or {"unit", "cycle"} - set(names):
@@ -90,7 +77,7 @@ def _read(file: Path, signals: list[str]) -> dict[str, Life]:
             f"{file}: columns {', '.join(missing[:5])} are missing; both files need them"
         )
     rows: dict[str, list[tuple[float, Array]]] = {}
-    lines = _lines(file)
+    lines = csv_rows.read(file, strict=True)
     _, header = next(lines)
     place = {name.strip(): i for i, name in enumerate(header)}
     wanted = [place[name] for name in signals]

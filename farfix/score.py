@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from contract.errors import Malformed
+from farfix import csv_rows
 
 if TYPE_CHECKING:
     from models.online import Stream
@@ -164,7 +165,7 @@ def _convert(source: Path, target: Path, warmup: int) -> None:
     """Write an answer for every row of a file."""
     if target.exists() and target.samefile(source):
         raise Malformed(f"{target} would be overwritten while it is read; name another output")
-    lines = _lines(source)
+    lines = csv_rows.read(source, strict=False)
     _, header = next(lines, (0, []))
     table = _Table(header, warmup)
     try:
@@ -201,17 +202,3 @@ def _judge(
         last = last if row is None else next(judged)
         answers.append(last)
     return answers
-
-
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows with their line number; empty lines are none."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-            reader = csv.reader(stream)
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-    except OSError as error:
-        raise Malformed(f"{file} cannot be read: {error.strerror}") from error
-    except csv.Error as error:
-        raise Malformed(f"{file} is not CSV: {error}") from error
