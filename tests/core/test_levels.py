@@ -248,6 +248,21 @@ def test_the_shipped_levels_are_possible() -> None:
         assert levels.problems(made, BOOKS.policy.calendars) == []
 
 
+@pytest.mark.parametrize("severity", Severity)
+def test_no_shipped_level_promises_later_than_two_weeks_nor_more_than_a_dearer_one(
+    severity: Severity,
+) -> None:
+    shares = []
+    for tier, made in sorted(BOOKS.policy.levels.items()):
+        for hour in range(7 * 24):
+            begin_ns = levels.MONDAY_NS + hour * H
+            given = levels.promise(tier, made, BOOKS.policy.calendars, (severity, begin_ns), "UTC")
+            assert begin_ns < given.respond_by_ns <= given.due_ns <= begin_ns + 14 * 24 * H
+        weekly_h = service_hours.weekly_h(BOOKS.policy.calendars.get(made.calendar))
+        shares.append(made.restore_h[severity] / weekly_h)
+    assert shares == sorted(shares)
+
+
 # The clock stands still.
 
 
