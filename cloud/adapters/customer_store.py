@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from cloud.adapters import database as db
+from cloud.core.customers import Rating
 from contract.errors import Refused
 
 R = TypeVar("R", bound=Struct)
@@ -72,16 +73,6 @@ class MessageRow(Struct, frozen=True, kw_only=True):
     """Contacts that have it, by a hash of their address: none gets it twice."""
 
 
-class RatingRow(Struct, frozen=True, kw_only=True):
-    """What a customer said about one case."""
-
-    case_id: str
-    customer: str
-    stars: int
-    text: str
-    at_ns: int
-
-
 class CustomerStore:
     """This part of one gateway's records."""
 
@@ -131,7 +122,7 @@ class CustomerStore:
         with db.transaction(self._engine, writes=False) as connection:
             return int(connection.execute(query).scalar_one())
 
-    def rate(self, row: RatingRow) -> None:
+    def rate(self, row: Rating) -> None:
         """Keep a rating.
 
         Raises:
@@ -143,15 +134,15 @@ class CustomerStore:
                 raise Refused("this was rated already; thank you")
             connection.execute(ratings.insert().values(asdict(row)))
 
-    def rating(self, case_id: str) -> RatingRow | None:
+    def rating(self, case_id: str) -> Rating | None:
         """Return the rating of a case."""
-        query = _all(ratings, RatingRow).where(ratings.c.case_id == case_id)
-        return next(iter(self._read(RatingRow, query)), None)
+        query = _all(ratings, Rating).where(ratings.c.case_id == case_id)
+        return next(iter(self._read(Rating, query)), None)
 
-    def ratings(self, limit: int) -> list[RatingRow]:
+    def ratings(self, limit: int) -> list[Rating]:
         """Return ratings, newest first."""
-        query = _all(ratings, RatingRow).order_by(ratings.c.at_ns.desc()).limit(limit)
-        return self._read(RatingRow, query)
+        query = _all(ratings, Rating).order_by(ratings.c.at_ns.desc()).limit(limit)
+        return self._read(Rating, query)
 
     def opt_out(self, customer: str, at_ns: int) -> None:
         """Note that a customer wants to hear nothing more; what waits is not sent."""

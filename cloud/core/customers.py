@@ -34,6 +34,17 @@ RATED = frozenset({Moment.FIXED, Moment.CLOSED})
 """After these the customer is asked how it went."""
 
 
+class Rating(Struct, frozen=True, kw_only=True):
+    """What a customer said afterwards."""
+
+    case_id: str
+    customer: str
+    stars: int
+    """1 to 5."""
+    text: str
+    at_ns: int
+
+
 class Word(Struct, frozen=True, kw_only=True):
     """One message to one customer, before it is written in a language."""
 

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 import apprise
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from cloud.adapters.customer_store import MessageRow, RatingRow
+from cloud.adapters.customer_store import MessageRow
 from cloud.adapters.store import Store
 from cloud.config import Config
 from cloud.core import letters
-from cloud.core.customers import RATED, Word, allowed_ns
+from cloud.core.customers import RATED, Rating, Word, allowed_ns
 from cloud.core.letters import Facts
 from cloud.web.console.sentences import chinese
-from cloud.web.customer_ports import CustomerView, Invitation, Rating, Told
+from cloud.web.customer_ports import CustomerView, Invitation, Told
 from contract.errors import Malformed, Refused, Unreachable
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class Customers:
 
     def ratings(self, limit: int = 100) -> list[Rating]:
         """Return ratings, newest first."""
-        return [_rating(row) for row in self._kept.ratings(limit)]
+        return self._kept.ratings(limit)
 
     async def test(self, customer: str, by: str) -> None:
         """Send a test message to every contact of a customer.
@@ -203,13 +203,12 @@ class Customers:
         customer = self._customers.get(name)
         if row is None or asset is None or customer is None:
             raise Refused("what this link was about is not kept any more")
-        rating = self._kept.rating(case_id)
         return Invitation(
             case_id=case_id,
             customer=name,
             title=asset.title or asset.device,
             language=customer.language,
-            rating=_rating(rating) if rating else None,
+            rating=self._kept.rating(case_id),
         )
 
     async def rate(self, link: str, stars: int, text: str) -> None:
@@ -222,7 +221,7 @@ class Customers:
         if not 1 <= stars <= STARS_MAX:
             raise Malformed(f"a rating has 1 to {STARS_MAX} stars")
         about = self.invitation(link)
-        row = RatingRow(
+        row = Rating(
             case_id=about.case_id,
             customer=about.customer,
             stars=stars,
@@ -253,12 +252,6 @@ class Customers:
 def _named(fault: str, language: str) -> str:
     """Return a fault's title in the customer's language, where the shipped types have it."""
     return chinese(fault) if language == "zh" else fault
-
-
-def _rating(row: RatingRow) -> Rating:
-    return Rating(
-        case_id=row.case_id, customer=row.customer, stars=row.stars, text=row.text, at_ns=row.at_ns
-    )
 
 
 def _contacts(path: Path | None) -> list[str]:

@@ -4,6 +4,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from cloud.core.customers import Rating
+
 
 class CustomerView(Struct, frozen=True, kw_only=True):
     """One customer."""
@@ -30,17 +32,6 @@ class Told(Struct, frozen=True, kw_only=True):
     state: str
     """``waiting``, ``sent``, ``failed`` or ``opted_out``."""
     error: str
-
-
-class Rating(Struct, frozen=True, kw_only=True):
-    """What a customer said afterwards."""
-
-    case_id: str
-    customer: str
-    stars: int
-    """1 to 5."""
-    text: str
-    at_ns: int
 
 
 class Invitation(Struct, frozen=True, kw_only=True):

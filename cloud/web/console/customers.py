@@ -2,13 +2,14 @@
 
 from nicegui import ui
 
+from cloud.core.customers import Rating
 from cloud.core.people import Role
 from cloud.web.console.decisions import attempt
 from cloud.web.console.frame import frame, live, load, page_at
 from cloud.web.console.parts import Section, Text, box, empty, link, pill
 from cloud.web.console.tongue import t, utc
 from cloud.web.console.viewer import allowed, person
-from cloud.web.customer_ports import Customers, CustomerView, Rating, Told
+from cloud.web.customer_ports import Customers, CustomerView, Told
 from cloud.web.faces import Faces
 
 EVERY_S = 5.0
