@@ -29,7 +29,7 @@ from farfix.recording import Recording
 
 SITE = "replay"
 MAX_TICKS = 100
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 ACK_TIMEOUT_S = 30.0
 AFTERMATH_S = 1200.0
 """Plant time that open cases get after the last row."""

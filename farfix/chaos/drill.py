@@ -26,7 +26,7 @@ from farfix.demo.dispatch import Dispatch
 from farfix.demo.machines import Broken, Simulator
 from farfix.demo.script import Catalogue, Injection, Nature
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 COMMISSIONING_LIMIT = 3.0
 """Give up when commissioning takes so many times its time, after the first start's compiling."""
 COMPILING_S = 180.0

@@ -33,7 +33,7 @@ from firmware_sim import images
 
 START_S = 20.0
 """Wall seconds that starting and ending take, taken off the minutes."""
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 COMMISSIONING_LIMIT = 2.0
 """Give up when commissioning takes so many times its time."""
 LOOK_EVERY_S = 0.5

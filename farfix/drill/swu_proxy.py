@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 TIMEOUT_S = 60.0
 CHUNK_BYTES = 16 * 1024
-STARTED_S = 10.0
+STARTED_S = 60.0
 _DDI = re.compile(r"/[^/]+/controller/v1/(?P<device>[^/]+)(?P<rest>/.*)?")
 _FEEDBACK = re.compile(r"/(deploymentBase|cancelAction)/(\d+)/feedback")
 _EXECUTION = re.compile(rb'"execution"\s*:\s*"(\w+)"')

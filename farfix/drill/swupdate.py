@@ -39,7 +39,7 @@ from farfix.screen import check_report, write_report
 PARALLEL = 6
 """Computers at a time; what two cores bear beside the gateway."""
 TELEMETRY_S = 0.5
-READY_S = 60.0
+READY_S = 180.0
 PROGRAMS = {"swupdate": "swupdate", "openssl": "openssl", "cpio": "cpio", "setpriv": "util-linux"}
 """What must be installed, and the Debian package that has it."""
 

@@ -14,7 +14,7 @@ from farfix.api import Gateway
 from farfix.children import Children, free_port
 from farfix.release_kit import Kit
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 TOKEN = "a token of this test"
 MEGABYTE = 1024 * 1024
 
@@ -51,7 +51,7 @@ def url(tmp_path: Path, kit: Kit) -> Iterator[str]:
         children.start("cloud", "cloud", "--config", str(tmp_path / "cloud.toml"))
         base_url = f"http://127.0.0.1:{port}"
         gateway = Gateway(base_url)
-        children.await_ready("the gateway", gateway.healthy, 60)
+        children.await_ready("the gateway", gateway.healthy, 180)
         gateway.close()
         yield base_url
         children.check()

@@ -99,9 +99,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         stage.write_configs(at, its_broker, dispatch.url, seed=5)
         simulator, gateway = Simulator(at.control_port), Gateway(at.base_url, at.api_token)
         children.start("sim", "firmware_sim", "--fleet", str(at.config["sim"]))
-        children.await_ready("the simulator", simulator.ready, 60)
+        children.await_ready("the simulator", simulator.ready, 180)
         children.start("cloud", "cloud", "--config", str(at.config["cloud"]))
-        children.await_ready("the gateway", gateway.healthy, 60)
+        children.await_ready("the gateway", gateway.healthy, 180)
         children.start("edge-north", "edge", "--config", str(at.config["edge-north"]))
         headers = {"authorization": f"Bearer {at.api_token}"}
         with httpx.Client(

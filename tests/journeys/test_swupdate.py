@@ -14,7 +14,7 @@ from farfix.drill.swupdate import run
 from tests import peers
 
 SEED = 3
-pytestmark = [pytest.mark.journey, pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.real, pytest.mark.timeout(600)]
 
 
 def _play(folder: Path, runs: list[Run]) -> Report:
