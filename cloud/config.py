@@ -163,6 +163,9 @@ class Config(Settings):
     commissioning_samples: Annotated[int, Field(ge=20)] = 300
     silent_after_s: Annotated[float, Field(gt=0)] = 300.0
     """A machine that sends nothing for so long is a fault of its own (``no_data``)."""
+    keep_closed_days: Annotated[int, Field(ge=30)] = 400
+    """For so long it is kept in full what was performed for cases that are over: commands, events
+    and messages as they were sent. Cases, tickets, labels and the ledger stay for ever."""
     device_batches_per_s: Annotated[float, Field(gt=0, le=1e6)] = 200.0
     """What a device sends above this rate is left with it, so that its flood drowns nobody."""
     broker: Broker = Broker()

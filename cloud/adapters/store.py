@@ -28,6 +28,8 @@ from contract.errors import Refused
 QUARANTINE_MAX = 1000
 """So many of the newest quarantined messages are kept; older ones are only counted."""
 QUARANTINE_PAYLOAD_BYTES_MAX = 16 * 1024
+PRUNE_MAX = 1000
+"""Effects that are deleted in one transaction."""
 TEXT_MAX = 2000
 
 R = TypeVar("R", bound=Struct)
@@ -259,6 +261,23 @@ class Store:
         query = sa.select(box.payload).where(box.case_id.in_(case_ids), box.kind == "tell")
         with self._reads() as connection:
             return list(connection.execute(query.order_by(box.id)).scalars())
+
+    def prune(self, before_ns: int) -> int:
+        """Delete what was performed for cases that are over; return how many effects that were.
+
+        What nobody took stays, and so does every line of a timeline: it tells the case.
+
+        Args:
+            before_ns: what was performed earlier goes, the oldest first, `PRUNE_MAX` at a time.
+        """
+        box, case = db.outbox.c, db.cases.c
+        over = sa.select(case.case_id).where(~case.open)
+        old = sa.select(box.id).where(
+            box.state == OutboxState.DONE, box.ended_ns < before_ns, box.case_id.in_(over)
+        )
+        oldest = old.order_by(box.id).limit(PRUNE_MAX)
+        with self._writes() as connection:
+            return connection.execute(db.outbox.delete().where(box.id.in_(oldest))).rowcount
 
     def put_assets(self, rows: list[AssetRow]) -> None:
         """Add machines, or replace what is known about them, all or none."""

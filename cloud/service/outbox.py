@@ -29,6 +29,8 @@ FULL_S = 0.1
 """Wall time until the next look after a full batch."""
 LOOK_S = 1.0
 """The same where nobody has decided anything: for what is to be tried again."""
+DAY_NS = 86_400 * 10**9
+PRUNE_NS = 3600 * 10**9
 PUBLISH_RETRY_S = 2.0
 """Wall time until a message that the broker did not take is tried again."""
 
@@ -76,6 +78,7 @@ class Outbox:
         self._parts, self._on_label = parts, on_label
         self._on_firmware, self._on_proposal = on_firmware, on_proposal
         self._busy: set[str] = set()
+        self._pruned_ns = 0
         self._perform = {
             "command": self._command,
             "ticket": self._ticket,
@@ -90,6 +93,7 @@ class Outbox:
         """Perform what is due until cancelled. A slow receiver delays no other effect."""
         async with asyncio.TaskGroup() as tasks:
             while True:
+                self._prune(self._parts.clock.now_ns())
                 self._parts.decided.clear()
                 limit = BATCH + len(self._busy)
                 due = self._parts.store.due(self._parts.clock.now_ns(), limit)
@@ -105,6 +109,15 @@ class Outbox:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await self._parts.decided.wait()
+
+    def _prune(self, now_ns: int) -> None:
+        """Delete once an hour of plant time what was performed long ago."""
+        if now_ns >= self._pruned_ns + PRUNE_NS:
+            self._pruned_ns = now_ns
+            kept_ns = self._parts.config.keep_closed_days * DAY_NS
+            count = self._parts.store.prune(now_ns - kept_ns)
+            if count:
+                log.info("deleted %d effects of cases that are over", count)
 
     def _tell(self, rows: list[OutboxRow]) -> None:
         """Hand events over in their order: one that has to wait lets no later one pass."""

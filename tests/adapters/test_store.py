@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from cloud.adapters.store import (
+    PRUNE_MAX,
     QUARANTINE_MAX,
     QUARANTINE_PAYLOAD_BYTES_MAX,
     TEXT_MAX,
@@ -278,3 +279,25 @@ def test_a_file_that_is_no_database_is_named_as_such(tmp_path: Path) -> None:
     path.write_bytes(b"something else " * 1000)
     with pytest.raises(Refused, match="not a database"):
         Store(f"sqlite:///{path}")
+
+
+def test_what_was_performed_long_ago_is_pruned_only_of_cases_that_are_over(store: Store) -> None:
+    for name in ("old", "open"):
+        effects = [effect(f"{name}/{i}", case_id=name) for i in range(4)]
+        store.save(case(name, device=name), None, [happened("x", case_id=name)], effects)
+        store.done(f"{name}/0", 50)
+        store.done(f"{name}/1", 100)
+        store.dead(f"{name}/2", "nobody took it")
+    store.save(case("old", device="old", version=2, open=False), 1, [], [])
+    assert store.prune(100) == 1
+    assert [row.key for row in store.outbox("old")] == ["old/1", "old/2", "old/3"]
+    assert len(store.outbox("open")) == 4
+    assert len(store.timeline("old")) == 1
+    assert store.prune(100) == 0
+
+
+def test_one_pruning_is_bounded(store: Store) -> None:
+    effects = [msgspec.structs.replace(effect(str(i)), state=OutboxState.DONE, ended_ns=1)
+               for i in range(PRUNE_MAX + 5)]  # fmt: skip
+    store.save(case(open=False), None, [], effects)
+    assert [store.prune(2) for _ in range(3)] == [PRUNE_MAX, 5, 0]

@@ -132,3 +132,27 @@ async def test_what_is_decided_is_performed_at_once_and_nothing_is_looked_for_me
                 await asyncio.sleep(0.02)
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_what_was_performed_is_pruned_when_its_case_is_long_over(
+    tmp_path: Path, hook: dict[str, object]
+) -> None:
+    with parts(tmp_path, webhook=hook, keep_closed_days=30) as made:
+        desk = desk_of(made)
+        alarm(desk, fault="discharge_overpressure")
+        case_id = made.store.cases()[0].case_id
+        await desk.report(case_id, ClosingReport(finding="other"))
+        for row in made.store.outbox(case_id):
+            made.store.done(row.key, made.clock.now_ns())
+        told = Told(lambda _: None, lambda _: None, lambda _: None)
+        for days, left in ((29, True), (2, False)):
+            made.clock.ns += days * 86_400 * 10**9  # type: ignore[attr-defined]  # a test's clock
+            box = Outbox(made, lambda _: None, lambda *_: None, lambda *_: None, told)
+            loop = asyncio.create_task(box.run())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+            assert bool(made.store.outbox(case_id)) is left
+        assert made.store.case(case_id) is not None
+        assert made.store.timeline(case_id)
