@@ -109,7 +109,9 @@ def test_reading_goes_on_while_another_thread_writes(series: Series) -> None:
         for i in range(30):
             rows = [row(START_NS + i * 50 + k, flow=float(i * 50 + k)) for k in range(50)]
             writing = pool.submit(write, series, *rows)
-            while not writing.done():
+            under_way = True
+            while under_way:
+                under_way = not writing.done()
                 found = series.read("centrifugal_pump", "pump-1", ["flow"], START_NS, 2**62, 9999)
                 assert found.columns["flow"] == [float(n) for n in range(len(found.times_ns))]
                 assert len(found.times_ns) >= seen

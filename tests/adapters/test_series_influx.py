@@ -104,6 +104,7 @@ def test_a_request_that_is_too_large_is_split(
     influx_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(series_influx, "LINES_MAX", 100_000)
+    monkeypatch.setattr(series_influx, "TIMEOUT_S", 90.0)
     store = series_influx.v1(influx_url, f"t{uuid.uuid4().hex}")
     fields = tuple(f"{'x' * 100}{i}" for i in range(500))
     times_ns = START_NS + np.arange(600)
