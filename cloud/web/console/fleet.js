@@ -64,15 +64,15 @@ export default {
       </article>
     </div>
     <div class="card scroll" ref="list" v-else @keydown="arrow" tabindex="0" role="region" :aria-label="texts.table">
-      <table class="grid machines-table">
+      <table class="grid folds machines-table">
         <thead><tr><th v-for="head in texts.heads" :key="head" scope="col">{{ head }}</th></tr></thead>
         <tbody><tr class="machine-row" v-for="m in shown" :key="m.device" :data-device="m.device">
           <td><a class="machine-link" :href="at(m)">{{ m.title }}</a><div class="small muted wrap">{{ m.device }}</div></td>
-          <td><span :class="'pill tone-' + m.look[1]"><i class="q-icon material-icons notranslate" aria-hidden="true">{{ m.look[2] }}</i><span>{{ say(m.statusText) }}</span></span></td>
-          <td><a class="link wrap" v-if="m.case" :href="caseAt(m)">{{ faultText(m) }}</a></td>
-          <td class="num">{{ m.score === null ? '–' : m.score.toFixed(2) }}</td>
-          <td class="num nowrap">{{ ageText(m) }}</td>
-          <td>{{ m.site }}</td><td>{{ say(m.type) }}</td><td>{{ m.tier }}</td>
+          <td :data-label="texts.heads[1]"><span :class="'pill tone-' + m.look[1]"><i class="q-icon material-icons notranslate" aria-hidden="true">{{ m.look[2] }}</i><span>{{ say(m.statusText) }}</span></span></td>
+          <td class="fault" :data-label="texts.heads[2]"><a class="link wrap" v-if="m.case" :href="caseAt(m)">{{ faultText(m) }}</a></td>
+          <td class="num" :data-label="texts.heads[3]">{{ m.score === null ? '–' : m.score.toFixed(2) }}</td>
+          <td class="num nowrap" :data-label="texts.heads[4]">{{ ageText(m) }}</td>
+          <td class="place" :data-label="texts.heads[5]">{{ m.site }}</td><td :data-label="texts.heads[6]">{{ say(m.type) }}</td><td :data-label="texts.heads[7]">{{ m.tier }}</td>
         </tr></tbody>
       </table>
     </div>

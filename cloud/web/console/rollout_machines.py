@@ -5,7 +5,7 @@ from nicegui.element import Element
 
 from cloud.core.rollout_states import Update, UpdatePhase
 from cloud.web import rollout_views, words
-from cloud.web.console.parts import Pill, Text, box, empty, set_prop
+from cloud.web.console.parts import Pill, Text, box, cell, empty, set_prop
 from cloud.web.console.rollout_parts import UPDATE_TONE, button, machine_href, machine_link
 from cloud.web.console.tongue import later, t, told
 from cloud.web.rollout_schemas import RolloutView, UpdateView
@@ -42,7 +42,7 @@ class Machines:
                 search.props("outlined dense clearable debounce=200")
                 search.props["aria-label"] = t("Search")
                 search.classes("search")
-            with box("scroll").props("tabindex=0"), box("grid machines", tag="table"):
+            with box("scroll").props("tabindex=0"), box("grid folds machines", tag="table"):
                 with box(tag="thead"), box(tag="tr"):
                     for head in HEADS:
                         Text(told(head), tag="th")
@@ -119,18 +119,18 @@ class _Row:
             with box(tag="td"):
                 self._device = machine_link("")
                 self._site = Text("", "small muted")
-            with _cell(HEADS[1]):
+            with cell(told(HEADS[1])):
                 self._stage = Text("", "num")
-            with _cell(HEADS[2]):
+            with cell(told(HEADS[2])):
                 self._state = Pill()
-            with _cell(HEADS[3]):
+            with cell(told(HEADS[3])):
                 self._said = Text("")
-            with _cell(HEADS[4]):
+            with cell(told(HEADS[4])):
                 self._version = Text("", "num nowrap")
                 self._from = Text("", "small muted num nowrap")
-            with _cell(HEADS[5]):
+            with cell(told(HEADS[5])):
                 self._health = Text("", "wrap")
-            with _cell(HEADS[6]):
+            with cell(told(HEADS[6])):
                 self._detail = Text("", "wrap detail")
         self._shown: object = None
 
@@ -157,13 +157,6 @@ class _Row:
         self._from.text = _read(view, rollout.version)
         self._health.text = told(view.health_text) or words.NONE
         self._detail.text = told(view.detail) or words.NONE
-
-
-def _cell(head: str) -> Element:
-    """Return a cell that knows its column's name: on a phone cells stand below each other."""
-    cell = box(tag="td")
-    cell.props["data-label"] = told(head)
-    return cell
 
 
 def _site(view: UpdateView) -> str:

@@ -11,7 +11,7 @@ from cloud.core.rollout_states import Phase, UpdatePhase
 from cloud.web import rollout_words
 from cloud.web.console import tongue
 from cloud.web.console.decisions import answers, attempt, by, dialog, given, reason
-from cloud.web.console.parts import Text, box, link
+from cloud.web.console.parts import Text, box, cell, link
 from cloud.web.console.tongue import t, told
 from cloud.web.rollout_schemas import AuditEntry
 
@@ -134,7 +134,7 @@ def audit_table(rows: list[AuditEntry], *, rollout_column: bool) -> None:
     """Show lines of the audit log."""
     heads = [t("When"), t("Who"), t("Action"), t("Details"), t("Machine")]
     heads += [t("Rollout")] * rollout_column
-    with box("scroll").props("tabindex=0"), box("grid audit", tag="table"):
+    with box("scroll").props("tabindex=0"), box("grid folds audit", tag="table"):
         with box(tag="thead"), box(tag="tr"):
             for head in heads:
                 Text(head, tag="th")
@@ -146,13 +146,15 @@ def audit_table(rows: list[AuditEntry], *, rollout_column: bool) -> None:
 def _audit_row(row: AuditEntry, *, rollout_column: bool) -> None:
     with box(tag="tr"):
         Text(tongue.utc(row.at_ns), "num nowrap muted", tag="td")
-        Text(row.by, "wrap audit-who", tag="td")
-        Text(row.what, "nowrap", tag="td")
-        Text(row.text, "wrap", tag="td")
-        with box("audit-machine", tag="td"):
+        with cell(t("Who"), "audit-who"):
+            Text(row.by, "wrap")
+        with cell(t("Action")):
+            Text(told(row.what), "nowrap")
+        Text(told(row.text), "wrap", tag="td")
+        with cell(t("Machine"), "audit-machine"):
             if row.device:
                 machine_link(row.device)
         if rollout_column:
-            with box(tag="td"):
+            with cell(t("Rollout")):
                 if row.rollout:
                     link(f"{row.rollout}", f"/rollouts/{row.rollout}", "link num")

@@ -66,7 +66,7 @@ def _card(rollout: RolloutBrief, now_ns: int) -> None:
             with box("stack stack-s"):
                 link(name(rollout), f"/rollouts/{rollout.number}", "machine-name wrap")
                 made = t("by {name}, {ago}", name=rollout.author, ago=ago)
-                about = f"{rollout.machine_type} {rollout.version}"
+                about = f"{told(words.phrase(rollout.machine_type))} {rollout.version}"
                 number = t("Rollout {number}", number=rollout.number)
                 Text(f"{number} · {about} · {made}", "muted small wrap")
             with box("abreast"):

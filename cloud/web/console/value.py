@@ -8,21 +8,13 @@ from nicegui import ui
 from cloud.core.ledger import Entry, EntryKind, Prices, credit
 from cloud.web.console.charts import GREY, LINE, SPLIT
 from cloud.web.console.frame import frame, load, page_at
-from cloud.web.console.parts import Text, box, empty, link, pill
+from cloud.web.console.parts import Text, box, cell, empty, link, pill
 from cloud.web.console.tongue import later, t, told, utc
 from cloud.web.faces import Faces
 from cloud.web.value_ports import Report, Sums, Value
 from contract.errors import Malformed
 
 LINES_MAX = 200
-NARROW = """
-@media (max-width: 720px) {
-  .lines, .lines tr, .lines td { display: block; }
-  .lines tr { padding: 12px 0; border-bottom: 1px solid var(--line); }
-  .lines tr:first-child { display: none; } .lines tr:last-child { border: 0; }
-  table.grid.lines td { border: 0; padding: 2px 0; text-align: left; }
-}"""
-"""A line stands below the other where there is no room for columns."""
 CHART_MONTHS = 12
 ADDRESS = "docs/value.md"
 """Where the rule is published, with the source."""
@@ -187,7 +179,6 @@ def _lines(report: Report) -> None:
         if not report.entries:
             Text(t("Nothing was counted in this month."), "muted")
             return
-        ui.add_css(NARROW)
         _table(report.entries[::-1][:LINES_MAX])
         left = len(report.entries) - LINES_MAX
         if left > 0:
@@ -195,13 +186,14 @@ def _lines(report: Report) -> None:
 
 
 def _table(entries: list[Entry]) -> None:
-    with box("grid lines", tag="table"):
-        with box(tag="tr"):
+    with box("scroll").props("tabindex=0"), box("grid folds", tag="table"):
+        with box(tag="thead"), box(tag="tr"):
             for head in (t("Time"), t("What"), t("Count"), t("Amount"), t("Case"), t("Why")):
                 Text(head, "right" if head in (t("Count"), t("Amount")) else "", tag="th")
-        for entry in entries:
-            with box(tag="tr"):
-                _row(entry)
+        with box(tag="tbody"):
+            for entry in entries:
+                with box(tag="tr"):
+                    _row(entry)
 
 
 def _row(entry: Entry) -> None:
@@ -210,9 +202,11 @@ def _row(entry: Entry) -> None:
         word, tone, icon = KINDS[entry.kind]
         pill(tone, icon, told(word))
     unit = " h" if "downtime_avoided" in (entry.kind, entry.reverses.rpartition("/")[2]) else ""
-    Text(f"{_figure(entry.count)}{unit}", "right nowrap", tag="td")
-    Text(_amount(entry), "right", tag="td").style("white-space: nowrap")
-    with box(tag="td").style("min-width: 170px"):
+    with cell(t("Count"), "right nowrap"):
+        Text(f"{_figure(entry.count)}{unit}")
+    with cell(t("Amount"), "right nowrap"):
+        Text(_amount(entry))
+    with cell(t("Case")).style("min-width: 170px"):
         link(entry.case_id, f"/cases/{quote(entry.case_id)}", "link wrap")
         Text(f"{entry.device}, {entry.site}", "muted small wrap")
     with box(tag="td"):
@@ -254,7 +248,5 @@ def _rule() -> None:
         with box("stack stack-s", tag="ul").style("padding-left: 20px"):
             for sentence in RULE:
                 Text(told(sentence), tag="li")
-        where = t(
-            "The whole rule is {file}; each of its sentences is a test.", file="docs/value.md"
-        )
+        where = t("The whole rule stands in {file}.", file="docs/value.md")
         Text(where, "muted small")
