@@ -153,7 +153,7 @@ def filled(
             plant.send("dash-pump-1", n, time.time_ns())  # noqa: TID251 - a machine's clock
         found = Filled(influx_url, database, begin_ns, now_ns + 600 * NS)
         looks = 'SELECT count("rows_per_s") FROM "farfix_gateway" WHERE "lag_s" > 0'
-        until(lambda: bool(found.run(looks).get("series")), "the gateway's load", 40)
+        until(lambda: bool(found.run(looks).get("series")), "the gateway's load")
     return found
 
 

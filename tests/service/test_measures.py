@@ -227,7 +227,7 @@ def test_a_running_gateway_measures_itself(
             plant.send("self-pump-1", n, time.time_ns())  # noqa: TID251 - the machine's own clock
         until(lambda: plant.acks.get(("self-pump-1", "b1")) == 39, "acknowledgement")
         busy = 'SELECT * FROM "farfix_gateway" WHERE "rows_per_s" > 0'
-        until(lambda: bool(found(influx_url, database, busy)), "the load of these rows", 40)
+        until(lambda: bool(found(influx_url, database, busy)), "the load of these rows")
         assert {row["device"] for row in all_of(influx_url, database, "farfix_machine")} == {
             "self-pump-1", "self-pump-2",
         }  # fmt: skip

@@ -104,7 +104,7 @@ async def api_as(
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDesk]:
     """The lively world, for the browser."""
-    made = fixture_world.build(tmp_path_factory.mktemp("world"), speed=40.0)
+    made = fixture_world.build(tmp_path_factory.mktemp("world"), speed=10.0)
     LIVELY.append(made)
     yield made
     LIVELY.remove(made)

@@ -11,7 +11,6 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from cloud.adapters.clock import PlantClock
 from cloud.adapters.mqtt import Link
 from cloud.adapters.series_sqlite import SqliteSeries
 from cloud.adapters.store import Store
@@ -32,7 +31,7 @@ from contract.faults import Deviation, Direction
 from contract.tickets import Label, Ticket
 from contract.timescale import Timescale
 from models.monitor import Assessment, State
-from tests.service.test_desk import NOTHING_SEEN
+from tests.service.test_desk import NOTHING_SEEN, Clock
 from tests.web import fixture_rollouts
 from tests.web.conftest import TOKEN, faces_over
 from tests.web.fixture_world import WorldDesk
@@ -50,6 +49,7 @@ class Centre(Struct, frozen=True):
     """The gateway's inside, as far as a test looks at it."""
 
     parts: Parts
+    clock: Clock
     desk: Desk
     learning: Learning
     faces: Faces
@@ -93,18 +93,18 @@ class Centre(Struct, frozen=True):
 
 
 @contextmanager
-def centre(folder: Path, speed: float = 1.0) -> Iterator[Centre]:
+def centre(folder: Path) -> Iterator[Centre]:
     """Open a gateway of three pumps and a chiller."""
     (folder / KEY_FILE).write_text(KEY)
-    scale = Timescale(speed, time.time_ns())  # noqa: TID251 - where plant time begins
     config = Config(data_dir=folder, alerts_secret_file=folder / KEY_FILE)
-    clock, store = PlantClock(scale), Store(f"sqlite:///{folder / 'cases.db'}")
+    clock = Clock(time.time_ns())  # noqa: TID251 - where plant time begins
+    store = Store(f"sqlite:///{folder / 'cases.db'}")
     kinds = {f"pump-{i}": "centrifugal_pump" for i in range(1, 4)} | {"chiller-1": "chiller"}
     for device, kind in kinds.items():
         store.put_assets([AssetRow(device=device, site="north", machine_type=kind)])
     parts = Parts(
         config=config,
-        timescale=scale,
+        timescale=Timescale(),
         clock=clock,
         store=store,
         series=SqliteSeries(folder / "telemetry.db", 30, clock.now_ns),
@@ -117,7 +117,7 @@ def centre(folder: Path, speed: float = 1.0) -> Iterator[Centre]:
     learning = Learning(parts, lives)
     desk = Desk(parts, books, learning, lives, NOTHING_SEEN)
     faces = faces_over(cast("WorldDesk", desk), fixture_rollouts.build(), folder)
-    yield Centre(parts, desk, learning, faces, config)
+    yield Centre(parts, clock, desk, learning, faces, config)
     parts.series.close()
     store.close()
 

@@ -56,7 +56,8 @@ START_NS = 1_795_330_800 * S
 """Sun 22 Nov 2026, in plant time; telemetry begins two hours before."""
 HISTORY_S = 7200
 AHEAD = 6
-"""So many times the history of healthy machines is repeated after the start."""
+"""So many times the history of healthy machines is repeated after the start: at ten times the
+clock's speed it lasts for 72 min of tests."""
 HOSTILE = '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">'
 
 

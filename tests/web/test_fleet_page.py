@@ -22,7 +22,7 @@ def names(page: Page) -> list[str]:
 def test_machines_are_shown_urgent_first(visit: Visit) -> None:
     page = visit.open("/")
     expect(page.locator(".machine")).to_have_count(12)
-    expect(page.get_by_text("Simulated time: 40x")).to_be_visible()
+    expect(page.get_by_text("Simulated time: 10x")).to_be_visible()
     shown = names(page)
     assert shown.index("Compressor, workshop") < shown.index("Transfer pump")
     assert shown.index("Transfer pump") < shown.index("Circulation pump 1")

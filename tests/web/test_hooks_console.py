@@ -18,7 +18,7 @@ from tests.adapters import hook_receiver
 from tests.adapters.hook_receiver import Receiver
 from tests.web.fixture_browser import PHONE, Visit
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.real
 HOSTILE = '<img src=x onerror="window.hacked=1">'
 
 

@@ -14,7 +14,7 @@ from cloud.web.people_ports import COOKIE
 from tests.web.fixture_browser import PHONE
 from tests.web.fixture_gateway import Gateway, serving
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.real
 
 WIDE = {"width": 1280, "height": 960}
 DRAWN_MS = 2500
@@ -47,6 +47,7 @@ def test_pictures_can_be_made(
     gateway = gateways.get(name, gateways["lively"])
     folder = Path(os.environ.get("PICTURES") or tmp_path)
     context = browser.new_context(viewport=screen, reduced_motion="reduce")  # type: ignore[arg-type]
+    context.set_default_timeout(90_000)
     cookies = {COOKIE: gateway.session, "farfix_language": language}
     for key, value in cookies.items():
         context.add_cookies([{"name": key, "value": value, "url": gateway.address}])

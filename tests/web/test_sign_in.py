@@ -13,6 +13,7 @@ from cloud.core.people import Role
 from cloud.service.people import People
 from tests.web.fixture_browser import PHONE, Visit
 from tests.web.fixture_people import PASSWORD, Crowd
+from tests.web.test_axe import wrongs
 
 pytestmark = pytest.mark.real
 VisitAs = Callable[[Role | None], Visit]
@@ -188,8 +189,6 @@ def test_the_language_is_remembered_with_the_person(visit: Visit, visit_as: Visi
 def test_no_serious_violation_on_desktop_or_phone(
     visit: Visit, visit_as: VisitAs, path: str, language: str
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 (heavy)
-
     chosen = visit_as(None) if path == "/sign-in" else visit
     chosen.page.context.add_cookies(
         [{"name": "farfix_language", "value": language, "url": chosen.address}]
@@ -199,6 +198,5 @@ def test_no_serious_violation_on_desktop_or_phone(
             chosen.page.set_viewport_size(size)  # type: ignore[arg-type]  # as documented
         page = chosen.open(path)
         expect(page.get_by_role("heading").first).to_be_visible()
-        found = Axe().run(page).response["violations"]
-        assert [v for v in found if v["impact"] in ("serious", "critical")] == []
+        assert wrongs(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

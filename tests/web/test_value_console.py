@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from cloud.core.ledger import EntryKind
@@ -12,6 +11,7 @@ from cloud.core.people import Role
 from cloud.web.faces import Faces
 from tests.web.fixture_browser import PHONE, Visit
 from tests.web.fixture_world import WorldDesk
+from tests.web.test_axe import wrongs
 from tests.web.test_value import NOVEMBER, line, taken
 
 pytestmark = pytest.mark.real
@@ -103,8 +103,7 @@ def test_it_fits_a_phone_and_keeps_nobody_out(visit: Visit, case_id: str, scheme
     expect(page.get_by_role("heading", name="How it is counted")).to_be_visible()
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    found = Axe().run(page).response["violations"]
-    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+    assert wrongs(page) == []
 
 
 def test_it_is_told_in_chinese(visit_as: Callable[[Role | None], Visit], case_id: str) -> None:
