@@ -68,9 +68,6 @@ class RegisterType(StrEnum):
     FLOAT32 = "FLOAT32"
 
 
-_ONE_WORD = (RegisterType.BIT, RegisterType.INT16, RegisterType.UINT16)
-
-
 class ByteOrder(StrEnum):
     """Order of the bytes of a value; A is the most significant. 16-bit types use the first two."""
 

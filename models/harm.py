@@ -27,20 +27,11 @@ WORST = np.array([0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3])
 _WON, _LOST = np.log(1 - SHARES + SHARES / WORST), np.log(1 - SHARES)
 
 
-def log_bet(p: float) -> float:
-    """Return ln of what one machine's p-value pays.
-
-    Args:
-        p: above 0, at most 1.
-    """
-    return log_evidence([p])
-
-
 def log_evidence(p_values: Sequence[float]) -> float:
     """Return ln of what all the p-values pay together, each bet kept through all of them.
 
-    It is more than the sum of `log_bet`: what earlier machines showed decides how much is bet on
-    the next, so a release that harms few machines of many is found, too.
+    It is more than the sum of what each pays alone: what earlier machines showed decides how much
+    is bet on the next, so a release that harms few machines of many is found, too.
 
     Args:
         p_values: one per machine, in any order; each above 0, at most 1.

@@ -15,8 +15,6 @@ from models.arrays import Counts, Live, Reference
 from models.factors import HUBER, Array
 from models.prefetch import EARLY, SOON, ask_ahead
 
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
-"""Sums in any order; but NaN and infinity must keep their meaning."""
 LIMIT = 1e6
 """Readings further from the mean than this many deviations are cut: sums must stay finite."""
 REACH = 8.0

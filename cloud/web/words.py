@@ -95,14 +95,6 @@ def span(seconds: float) -> str:
     return f"{whole // 86400} days"
 
 
-def ago(ns: int, now_ns: int) -> str:
-    """Write how far a time lies from now, as ``4 min ago`` or ``in 2 h``."""
-    seconds = (now_ns - ns) / NS
-    if abs(seconds) < 1:
-        return "now"
-    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(seconds)}"
-
-
 def number(value: float | None) -> str:
     """Write a measured value with four significant digits; a dash where there is none."""
     if value is None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.web import words
-from cloud.web.console import charts
+from cloud.web.console import charts, tongue
 from cloud.web.console.charts import Area, Mark, Point, Track
 from cloud.web.schemas import DeviationView
 
@@ -67,7 +67,7 @@ def test_a_level_reaches_over_the_whole_span() -> None:
     ],
 )
 def test_times_are_told_from_now(ns: int, now_ns: int, said: str) -> None:
-    assert words.ago(ns, now_ns) == said
+    assert tongue.ago(ns, now_ns) == said
 
 
 @pytest.mark.parametrize(
