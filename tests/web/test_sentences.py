@@ -4,19 +4,21 @@ import ast
 import re
 import string
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cloud.core import case as life
-from cloud.core import ledger
+from cloud.core import ledger, levels, playbook
 from cloud.core.states import Case
 from cloud.web import words
 from cloud.web.console import sentences
 from cloud.web.ticket_views import to_do
 from contract import machines
-from contract.faults import Direction
+from contract.faults import Direction, Severity
 from tests.simulation import rollouts, world
 
 ROOT = Path(sentences.__file__).parents[3]
@@ -206,6 +208,22 @@ def test_no_two_files_tell_a_sentence_differently() -> None:
     assert count == len(sentences.entries(sentences.SENTENCES)), "one text stands in two files"
 
 
+@pytest.mark.parametrize("tier", get_args(playbook.Tier))
+def test_what_is_promised_is_told_in_chinese(tier: playbook.Tier) -> None:
+    policy = playbook.shipped(machines.library()).policy
+    for severity in Severity:
+        now = (severity, rollouts.T0_NS)
+        level = policy.levels[tier]
+        given = levels.promise(tier, level, policy.calendars, now, "UTC").service_level
+        assert english(given) == "", sentences.chinese(given)
+        assert f"{tier} 级" in sentences.chinese(given)
+
+
+def test_a_time_in_full_is_told_as_chinese_pages_write_it() -> None:
+    said = sentences.chinese(words.utc(rollouts.T0_NS))
+    assert said == f"{datetime.fromtimestamp(rollouts.T0_NS // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def test_what_people_typed_stays_as_they_typed_it() -> None:
     typed = "<b>High</b>"
     said = sentences.chinese(f"ada asked for a visit: {typed}.")
@@ -224,8 +242,8 @@ def test_a_sentence_that_nobody_knows_stays_english_and_its_neighbours_do_not() 
 @pytest.mark.parametrize("direction", Direction)
 def test_a_deviation_is_told_with_its_signal(direction: Direction) -> None:
     side = {"above": "偏高", "below": "偏低"}[direction]
-    said = sentences.chinese(f"Volume flow: 3.1 σ {direction}, 30 m³/h where 35 is expected")  # noqa: RUF001
-    assert said == f"体积流量：{side} 3.1 σ，30 m³/h，预期值 35"  # noqa: RUF001
+    said = sentences.chinese(f"Oil filter: 3.1 σ {direction}, 30 °C where 35 is expected")  # noqa: RUF001
+    assert said == f"油滤：{side} 3.1 σ，30 °C，预期值 35"  # noqa: RUF001
 
 
 @pytest.mark.parametrize("text", ["Stopped: " * 220, "'a': " * 390, "x. " * 600, "; " * 900])

@@ -144,7 +144,7 @@ def _release(kept: Kept, who: str) -> None:
             if release.min_version != "0.0.0":
                 parts.append(t("from version {version}", version=release.min_version))
             if release.cures:
-                cured = ", ".join(words.phrase(c).lower() for c in release.cures)
+                cured = ", ".join(told(words.phrase(c)).lower() for c in release.cures)
                 parts.append(t("cures {faults}", faults=cured))
             Text(" · ".join(parts), "muted small wrap")
         with box("abreast"):

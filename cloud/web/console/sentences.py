@@ -10,6 +10,7 @@ A value's name says what may stand there; a number behind the name tells two of 
 - ``by``, ``who``, ``why``, ``note``, ``error``: what people and other programs say, kept as it is;
 - ``said``: sentences of ours, told again; ``list``: words joined by commas and ``and``;
   ``reasons``: some joined by semicolons, each of them maybe behind what it is about;
+- ``told``: what dispatch says of a visit;
 - any other: words within one sentence, told again where the catalogue has them.
 """
 
@@ -32,13 +33,14 @@ KEPT = {"by", "who", "why", "note", "error"}
 _END = r"(?<!\b[A-Z])[.!?] "
 _CUT = re.compile(r"(?<!\b[A-Z][.!?])(?<=[.!?]) (?=\S)")
 """Between sentences; the initial of a name ends none."""
-_WITHIN = rf"(?:(?!{_END}).)+(?<!\b[A-Z])"
+_WITHIN = rf"(?:(?!{_END}).)+"
 _SHAPES = {
     "number": r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?%?",
     "span": r"\d+ (?:s|min|h|days)",
     "day": r"\d{4}-\d\d-\d\d",
     "moment": r"\d{4}-\d\d-\d\d \d\d:\d\d UTC",
     "by": r"[^:;'\"]{1,90}",
+    "told": _WITHIN + r"(?<!\b[A-Z])",  # a name in it may begin with an initial
     "who": r".{1,80}",
     "note": r".+",
     "error": r".+",
@@ -100,6 +102,10 @@ def _told(text: str, left: _Left) -> str | None:
     known = exact.get(text) or catalogue().get(text)
     if known is not None:
         return known
+    time = _UTC.fullmatch(text)
+    if time is not None:
+        day, month, year, clock = time.groups()
+        return f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02} {clock} UTC"
     for pattern in patterns:
         values = _values(pattern, text, left)
         if values is not None:
@@ -157,10 +163,6 @@ def _reason(text: str, left: _Left) -> str:
 
 
 def _word(text: str, left: _Left) -> str:
-    time = _UTC.fullmatch(text)
-    if time is not None:
-        day, month, year, clock = time.groups()
-        return f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02} {clock} UTC"
     return _told(text, left) or _told(words.phrase(text), left) or text
 
 
