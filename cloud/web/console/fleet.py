@@ -126,9 +126,18 @@ def _texts() -> dict[str, Any]:
     }  # fmt: skip
 
 
+TITLES = (
+    later("The machine has gone silent"),
+    later("A firmware update ended unclear"),
+    later("Looks like earlier wrong alarms"),
+    later("Unknown fault"),
+)
+"""Of cases whose fault no machine type's table has."""
+
+
 def _terms(desk: Desk) -> dict[str, str]:
     """Return what machines and their faults are called, where that differs from English."""
-    said = {*words.STATUS.values(), *words.PHASE.values(), *words.SHORT.values()}
+    said = {*words.STATUS.values(), *words.PHASE.values(), *words.SHORT.values(), *TITLES}
     for kind in desk.machines.values():
         said |= {kind.title, *(fault.title for fault in kind.faults)}
     return {text: told(text) for text in said if told(text) != text}

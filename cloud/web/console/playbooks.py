@@ -179,7 +179,7 @@ def _level(tier: str, level: Level) -> list[tuple[str, ...]]:
     respond = tuple(f"{level.respond_h[severity]:g} h" for severity in Severity)
     restore = tuple(f"{level.restore_h[severity]:g} h" for severity in Severity)
     lead = f"{level.on_site_lead_h:g} h"
-    name = level.calendar.replace("_", " ")
+    name = told(level.calendar.replace("_", " "))
     if level.calendar == ROUND_THE_CLOCK:
         name = t("round the clock")
     return [

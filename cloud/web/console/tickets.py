@@ -129,7 +129,7 @@ def _urgency(found: TicketBrief) -> tuple[bool, int]:
 def _row(found: TicketBrief, now_ns: int) -> None:
     with box("ticket-row"):
         with box("stack stack-s"):
-            link(found.title, f"/tickets/{quote(found.key)}", "machine-title wrap")
+            link(_title(found), f"/tickets/{quote(found.key)}", "machine-title wrap")
             with box("abreast small muted"):
                 link(found.machine_title, f"/machines/{quote(found.device)}", "link wrap")
                 Text(found.site, tag="span", classes="wrap")
@@ -143,8 +143,14 @@ def _row(found: TicketBrief, now_ns: int) -> None:
             _due(found, now_ns)
         with box("ticket-links"):
             seen = link(t("Evidence"), ticket.evidence(found.case_id), "link")
-            set_prop(seen, "aria-label", t("Evidence of {title}", title=found.title))
+            set_prop(seen, "aria-label", t("Evidence of {title}", title=_title(found)))
             link(t("Work order"), f"/tickets/{quote(found.key)}", "link")
+
+
+def _title(found: TicketBrief) -> str:
+    """Return the ticket's title: the machine's, as people call it, and the fault's."""
+    machine = f"{found.machine_title}: "
+    return f"{machine}{told(found.title.removeprefix(machine))}"
 
 
 def _visit(found: TicketBrief) -> None:

@@ -212,7 +212,8 @@ def _row(entry: Entry) -> None:
     with box(tag="td"):
         Text(told(entry.text), "wrap").style("min-width: 220px")
         if entry.assumptions:
-            assumed = ", ".join(f"{name} {value:g}" for name, value in entry.assumptions.items())
+            said = entry.assumptions.items()
+            assumed = ", ".join(f"{told(name)} {value:g}" for name, value in said)
             Text(t("Counted with {assumed}", assumed=assumed), "muted small wrap")
 
 
