@@ -51,7 +51,7 @@ def left_over(folder: Path) -> list[str]:
 
 @needs_broker
 @pytest.mark.journey
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_a_short_drill_loses_nothing(tmp_path: Path) -> None:
     kill = [p for p in Program if p is not Program.STORE or influxd.program()]
     running = drill(tmp_path, "--samples", "4000", "--kill", ",".join(kill), "--report", "r.json")

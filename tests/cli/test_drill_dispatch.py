@@ -11,7 +11,7 @@ from tests import peers
 
 
 @pytest.mark.real
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_case_has_one_opening_and_one_end(tmp_path: Path) -> None:
     peers.program("mosquitto", "mosquitto")
     found = dispatch.run(tmp_path, cases=40, kills=2, seed=7)
