@@ -216,7 +216,10 @@ def _forbidden(address: str, *, allow_private: bool) -> str:
     """Say why an address may not be sent to; empty: it may."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
+        if ip in _NAT64:  # its last four bytes are the address that it leads to (RFC 6052)
+            ip = ipaddress.IPv4Address(ip.packed[-4:])
+        else:
+            ip = ip.ipv4_mapped or ip.sixtofour or ip
     if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA:
         return "where no receiver can be"
     if ip.is_loopback:
@@ -230,6 +233,7 @@ def _forbidden(address: str, *, allow_private: bool) -> str:
     return "which is no public address; set allow_private if that is meant"
 
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _METADATA = (ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200"))
 """Where clouds tell a machine its credentials, beside the link-local address."""
 
