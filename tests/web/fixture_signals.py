@@ -5,17 +5,15 @@ import random
 
 from contract.faults import UNKNOWN, Deviation, Hypothesis
 from contract.machines import MachineType, Role, Signal
+from models import diagnose
 
 
 def hypotheses(machine: MachineType, seen: list[Deviation], fault: str) -> list[Hypothesis]:
     """Rank the fault first, another of the table second, and leave a rest to the unknown."""
     other = next(f.code for f in machine.faults if f.code != fault and not f.safety)
-    evidence = [f"{d.signal} is {d.sigmas:.0f} sigmas {d.direction.value} expected." for d in seen]
-    return [
-        Hypothesis(fault, 0.82, evidence),
-        Hypothesis(other, 0.11, [f"{seen[0].signal} speaks for it, the rest does not."]),
-        Hypothesis(UNKNOWN, 0.07, []),
-    ]
+    shares = {fault: 0.82, other: 0.11, UNKNOWN: 0.07}
+    scores = {code: math.log(share) for code, share in shares.items()}
+    return diagnose.hypotheses(machine, seen, [], scores)
 
 
 def deviations(machine: MachineType, fault: str) -> list[Deviation]:
