@@ -11,8 +11,9 @@ export PYTHONSAFEPATH := 1
 # The detector's matrices are small: BLAS threads would only wait for each other.
 export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Most tests wait for something: three at a time keep two processors busy.
-JOBS ?= -n 3 --dist loadfile
+# Most tests wait for something: four at a time keep two processors busy. In their own order, so that
+# journeys, which are long, are not left for the end.
+JOBS ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test check fix docs dashboards bench pictures bench-models secrets constraints clean
 

@@ -39,8 +39,13 @@ def drill(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def left_over(folder: Path) -> list[str]:
-    """Return the processes that still speak of a folder or work in it."""
-    done = subprocess.run(["ps", "-axo", "pid=,args="], capture_output=True, text=True, check=True)
+    """Return the processes that still speak of a folder or work in it.
+
+    ``ps`` would cut their lines at COLUMNS, which readline sets without being asked.
+    """
+    done = subprocess.run(
+        ["ps", "-wwaxo", "pid=,args="], capture_output=True, text=True, check=True
+    )
     found = [line for line in done.stdout.splitlines() if str(folder) in line]
     for place in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):  # another one that ended meanwhile

@@ -96,6 +96,9 @@ def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
 
 
 def left_over(folder: str) -> list[str]:
-    """Return the command lines of processes that still speak of a folder."""
-    done = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
+    """Return the command lines of processes that still speak of a folder.
+
+    ``ps`` would cut them at COLUMNS, which readline sets without being asked.
+    """
+    done = subprocess.run(["ps", "-wweo", "args="], capture_output=True, text=True, check=True)
     return [line for line in done.stdout.splitlines() if folder in line]

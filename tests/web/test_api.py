@@ -152,7 +152,7 @@ async def test_case_tells_its_whole_story(api: Client, desk: WorldDesk) -> None:
     case_id = awaiting(desk)
     case = (await api.get(f"/api/cases/{case_id}")).json()
     assert case["title"].startswith("Cavitation")
-    assert case["probability"] == 0.82
+    assert case["probability"] == pytest.approx(0.82)
     assert [entry["kind"] for entry in case["timeline"]] == ["fault", "person"]
     seen = case["timeline"][0]["deviations"][0]
     assert (seen["signal"], seen["sigmas"], seen["direction"]) == (
