@@ -32,7 +32,7 @@ def found(url: str, database: str, query: str) -> list[dict[str, object]]:
     return [
         {**series.get("tags", {}), **dict(zip(series["columns"], values, strict=True))}
         for series in result.get("series", [])
-        for values in series["values"]
+        for values in series.get("values", [])  # a database without shards
     ]
 
 
