@@ -4,6 +4,10 @@ from playwright.sync_api import Page, Request
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+BAD = {"serious", "critical"}
+"""What axe may not find."""
+LOOKS = 4
+"""So often axe looks at what may still take on its colours."""
 
 
 class Visit:

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from cloud.core.people import Role
-from tests.web.fixture_browser import DESKTOP, PHONE, Visit
+from tests.web.fixture_browser import BAD, DESKTOP, LOOKS, PHONE, Visit
 from tests.web.fixture_world import WorldDesk
 
 pytestmark = pytest.mark.real
@@ -25,8 +25,6 @@ COLORS: dict[str, object] = {"runOnly": ["color-contrast"]}
 SCREENS: tuple[tuple[dict[str, int], Scheme, dict[str, object]], ...] = (
     (DESKTOP, "light", {}), (DESKTOP, "dark", COLORS), (PHONE, "light", {}),
 )  # fmt: skip
-BAD = {"serious", "critical"}
-LOOKS = 4
 SETTLED_MS = 900
 """After this long lists are filled and charts drawn."""
 DONE = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))

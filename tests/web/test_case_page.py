@@ -24,7 +24,7 @@ from cloud.web.faces import Faces
 from cloud.web.hook_ports import EndpointOrder
 from contract.commands import AnswerStatus
 from contract.tickets import VisitState, VisitUpdate
-from tests.web.fixture_browser import DESKTOP, PHONE, Visit
+from tests.web.fixture_browser import BAD, DESKTOP, LOOKS, PHONE, Visit
 from tests.web.fixture_world import HOSTILE, S, WorldDesk
 
 pytestmark = pytest.mark.real
@@ -309,6 +309,18 @@ def test_it_shows_what_was_sent_about_its_ticket(
     wait(lambda: hooks.delete(endpoint.id, "test"))
 
 
+def dialog_wrongs(page: Page) -> list[tuple[str, str]]:
+    """What axe finds serious in a dialog; it looks again where a field is slow to fade in."""
+    for look in range(LOOKS):
+        page.wait_for_timeout(min(look, 1) * 1000)
+        found = Axe().run(page, context=".q-dialog").response
+        bad = [v for v in found["violations"] if v["impact"] in BAD]
+        bad += [v for v in found["incomplete"] if v["id"] == "color-contrast"]
+        if not bad:
+            break
+    return [(v["id"], v["nodes"][0]["failureSummary"]) for v in bad]
+
+
 @pytest.mark.parametrize(
     ("size", "language", "scheme"), [(DESKTOP, "en", "light"), (PHONE, "zh", "dark")]
 )
@@ -331,10 +343,7 @@ def test_its_dialogs_keep_nobody_out(
         expect(page.get_by_role("dialog")).to_be_visible()
         page.wait_for_function(STILL)
         helped = page.add_style_tag(content=AS_PAINTED)
-        found = Axe().run(page, context=".q-dialog").response
-        bad = [v for v in found["violations"] if v["impact"] in {"serious", "critical"}]
-        bad += [v for v in found["incomplete"] if v["id"] == "color-contrast"]
-        assert [(v["id"], v["nodes"][0]["failureSummary"]) for v in bad] == [], name
+        assert dialog_wrongs(page) == [], name
         helped.evaluate("style => style.remove()")
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)
